@@ -1,0 +1,1 @@
+"""tradesession: an asyncio session layer for trading platforms."""

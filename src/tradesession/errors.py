@@ -1,0 +1,179 @@
+"""The exceptions of tradesession: one root, few branches, each named after what the author of a bot can do about it.
+
+Pure. Every message is one line that names the value, the cause and the remedy. No exception ever holds a secret: messages are
+made of names, codes and numbers, and the values of type `Secret` that they may carry do not show.
+
+    Error
+    ├── ConfigurationError        change the configuration; nothing was contacted, or the server does not know what was named
+    │   └── UnknownAccount        the chosen account is not among those that the token grants
+    ├── NotSent                   try again: the request never left
+    │   └── Unreachable           no connection came about
+    │       └── CertificateRefused    the server is not who it should be: fix the trust, do not retry
+    ├── Rejected                  the server said no: see code, description, remedy
+    ├── DeadlineExceeded          a read was not answered in time; repeating it is safe
+    ├── OutcomeUnknown            something that has effects left, and no answer came: ask what became of it before repeating
+    ├── LinkLost                  the connection ended
+    ├── SessionClosed             the session was closed by its owner
+    ├── ProtocolError             the peer broke the wire format
+    ├── TokenError                there is no usable token now
+    │   ├── ReauthorizationRequired   a person must give consent again
+    │   ├── TokenRefused          the token endpoint said no for another reason (the client, the scope, the request)
+    │   ├── TokenEndpointUnreachable  the endpoint did not answer; the grant is untouched
+    │   └── UncertainExchange     the exchange left and no answer came: the refresh token may be spent
+    └── StoreError                the token store refused
+        ├── StoreUnreachable      it cannot be reached, or does not answer
+        ├── StoreUnusable         wrong file mode, corrupted, wrong key, too new: nothing was changed
+        └── Conflict              somebody else committed a newer generation
+"""
+
+from __future__ import annotations
+
+from tradesession.verdict import Action, Level, Verdict
+
+
+class Error(Exception):
+    """Root of everything that tradesession raises on purpose."""
+
+    verdict: Verdict = Verdict(Action.FATAL, Level.REQUEST)
+    """What the judge says is to be done about it."""
+
+
+class ConfigurationError(Error, ValueError):
+    """An option is wrong or missing. The message names it and says what was meant."""
+
+    verdict = Verdict(Action.FATAL, Level.LINK)
+
+
+class UnknownAccount(ConfigurationError):
+    """A chosen account is not among those that the token grants, or not in this environment. The message lists the known ones."""
+
+
+class NotSent(Error):
+    """The request never left this process; trying again is safe."""
+
+    verdict = Verdict(Action.RETRY, Level.REQUEST)
+
+
+class Unreachable(NotSent):
+    """No connection came about: name not resolved, connection refused, no answer to the TLS or WebSocket opening in time."""
+
+    verdict = Verdict(Action.RETRY, Level.LINK)
+
+
+class CertificateRefused(Unreachable):
+    """The server's certificate is not trusted or is another host's. Never retried: more tries do not make it right."""
+
+    verdict = Verdict(Action.FATAL, Level.LINK)
+
+
+class Rejected(Error):
+    """The server answered, and the answer is no.
+
+    `code` is the server's own word for it (for cTrader the error code's name), `description` its text if it sent one, `remedy` what to
+    do about it in our words, `verdict` the judge's decision. `account_id` is set when the refusal is about one account.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        description: str = "",
+        *,
+        remedy: str = "",
+        verdict: Verdict | None = None,
+        request: str = "",
+        account_id: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.code = code
+        self.description = description
+        self.remedy = remedy
+        self.request = request
+        self.account_id = account_id
+        self.retry_after = retry_after
+        if verdict is not None:
+            self.verdict = verdict
+        subject = request or "the request"
+        if account_id is not None:
+            subject += f" for account {account_id}"
+        said = f"{code} ({description})" if description else code
+        super().__init__(f"{subject} was refused with {said}" + (f": {remedy}" if remedy else ""))
+
+
+class DeadlineExceeded(Error, TimeoutError):
+    """No answer within the deadline to a request that only reads; repeating it is safe."""
+
+    verdict = Verdict(Action.RETRY, Level.REQUEST)
+
+
+class OutcomeUnknown(Error):
+    """The request left, and no answer came; it may or may not have been executed. Never repeat it before asking what became of it."""
+
+
+class LinkLost(Error):
+    """The connection ended. `__cause__` tells why where a cause is known."""
+
+    verdict = Verdict(Action.RETRY, Level.LINK)
+
+
+class SessionClosed(Error):
+    """The session was closed by its owner, or has ended; open another one."""
+
+
+class ProtocolError(Error):
+    """The peer sent something that the wire format does not allow."""
+
+    verdict = Verdict(Action.RETRY, Level.LINK)
+
+
+class TokenError(Error):
+    """There is no usable token now."""
+
+    verdict = Verdict(Action.RETRY, Level.TOKEN)
+
+
+class ReauthorizationRequired(TokenError):
+    """The grant is dead (revoked, expired, spent): a person must give consent again. Retrying cannot help."""
+
+    verdict = Verdict(Action.REAUTHORIZE, Level.TOKEN)
+
+
+class TokenRefused(TokenError):
+    """The token endpoint said no for a reason that another consent would not cure: wrong client, scope or request.
+
+    `code` is the endpoint's own code (`invalid_client`, `ACCESS_DENIED`, …), `description` its text.
+    """
+
+    verdict = Verdict(Action.FATAL, Level.TOKEN)
+
+    def __init__(self, message: str, *, code: str = "", description: str = "") -> None:
+        self.code = code
+        self.description = description
+        super().__init__(message)
+
+
+class TokenEndpointUnreachable(TokenError):
+    """The request for a token did not reach the endpoint, or the endpoint is down for now; the grant is untouched."""
+
+
+class UncertainExchange(TokenError):
+    """The exchange left and no answer came; the refresh token may be spent."""
+
+
+class StoreError(Error):
+    """The token store refused; nothing was changed."""
+
+    verdict = Verdict(Action.RETRY, Level.TOKEN)
+
+
+class StoreUnreachable(StoreError):
+    """The store cannot be reached or does not answer in time."""
+
+
+class StoreUnusable(StoreError):
+    """The store must not be used as it is: wrong file mode, corrupted, wrong key, full, or written by a newer version."""
+
+    verdict = Verdict(Action.FATAL, Level.TOKEN)
+
+
+class Conflict(StoreError):
+    """A commit found another generation than it expected: somebody else rotated first. Read the store again."""

@@ -1,0 +1,1 @@
+"""Links, sessions and their streams, for every platform."""

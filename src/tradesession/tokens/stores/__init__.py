@@ -1,0 +1,1 @@
+"""The token stores: memory, SQLite, PostgreSQL, Redis."""

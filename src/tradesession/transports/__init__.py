@@ -1,0 +1,1 @@
+"""The drivers that move bytes: TLS TCP, WebSocket, HTTP."""
