@@ -152,7 +152,14 @@ class TokenRefused(TokenError):
 
 
 class TokenEndpointUnreachable(TokenError):
-    """The request for a token did not reach the endpoint, or the endpoint is down for now; the grant is untouched."""
+    """The request for a token did not reach the endpoint, or the endpoint is down for now; the grant is untouched.
+
+    `retry_after` is how long to wait before the next try, in seconds, when the endpoint said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class UncertainExchange(TokenError):
