@@ -1,0 +1,68 @@
+"""When to send a heartbeat, and when silence means that the peer is gone.
+
+Pure. Heartbeats go out at a fixed pace whatever else is sent, so that they never depend on a queue. Any byte from the peer counts as
+a sign of life. The liveness deadline knows nothing of sending: a peer that stops reading is noticed as well.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from tradesession import policy
+from tradesession.errors import ConfigurationError
+
+
+class Pulse(enum.Enum):
+    """What is to be done now."""
+
+    NOTHING = "nothing"
+    BEAT = "beat"
+    """Send a heartbeat."""
+    DEAD = "dead"
+    """The peer has been silent for longer than the liveness timeout."""
+
+
+class Keepalive:
+    """The two deadlines of one link, in seconds of monotonic time."""
+
+    __slots__ = ("_heard", "_interval", "_next_beat", "_timeout")
+
+    def __init__(
+        self, now: float, *, interval: float = policy.HEARTBEAT_INTERVAL, liveness_timeout: float = policy.LIVENESS_TIMEOUT
+    ) -> None:
+        if interval <= 0:
+            raise ConfigurationError(
+                f"heartbeat_interval={interval:g} must be above 0 seconds; the default is {policy.HEARTBEAT_INTERVAL:g}"
+            )
+        if liveness_timeout <= interval:
+            raise ConfigurationError(
+                f"liveness_timeout={liveness_timeout:g} must be above heartbeat_interval={interval:g}, "
+                "else a healthy link is cut between two beats"
+            )
+        self._interval = interval
+        self._timeout = liveness_timeout
+        self._heard = now
+        self._next_beat = now + interval
+
+    def received(self, now: float) -> None:
+        """Something came from the peer."""
+        self._heard = now
+
+    def silence(self, now: float) -> float:
+        """Seconds since the peer was last heard."""
+        return now - self._heard
+
+    def poll(self, now: float) -> Pulse:
+        """What is due at `now`. A BEAT is given once per interval; beats that were missed are not made up for."""
+        if now - self._heard >= self._timeout:
+            return Pulse.DEAD
+        if now >= self._next_beat:
+            self._next_beat += self._interval
+            if self._next_beat <= now:
+                self._next_beat = now + self._interval
+            return Pulse.BEAT
+        return Pulse.NOTHING
+
+    def next_poll(self) -> float:
+        """The time at which `poll` has something to say at the earliest."""
+        return min(self._next_beat, self._heard + self._timeout)

@@ -1,0 +1,31 @@
+"""How many requests may leave in a second.
+
+Pure. A token bucket that hands out departure times: `reserve` says how long to wait, first come first served. Whether the server
+counts in fixed or sliding windows is unknown, so the bucket is shaped to keep every sliding second below rate + burst.
+"""
+
+from __future__ import annotations
+
+from tradesession.errors import ConfigurationError
+
+
+class TokenBucket:
+    """`rate` requests a second, of which `burst` may leave at once after a pause. Times are monotonic seconds."""
+
+    __slots__ = ("_burst", "_full_at", "_interval")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        if rate <= 0 or burst < 1:
+            raise ConfigurationError(f"a quota of rate={rate:g} a second and burst={burst} lets nothing pass; both must be positive")
+        self._interval = 1.0 / rate
+        self._burst = burst
+        self._full_at = float("-inf")  # when every permit will be back
+
+    def reserve(self, now: float) -> float:
+        """Take the next permit; seconds to wait before using it, 0 for at once.
+
+        A permit that is not used in the end is not given back: those behind it have their times already.
+        """
+        start = max(self._full_at, now)
+        self._full_at = start + self._interval
+        return max(0.0, self._full_at - self._burst * self._interval - now)

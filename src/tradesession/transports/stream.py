@@ -1,0 +1,212 @@
+"""What every connected transport has in common: one asyncio.Protocol that hands whole frames to a Receiver.
+
+May know sockets and bytes, must not know what a frame means. Always holds: frames reach the Receiver in wire order, from one place;
+after `lost` nothing more reaches it; `lost` is called exactly once; `send` never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from tradesession import policy
+from tradesession.clock import Clock
+from tradesession.errors import Error, LinkLost, Unreachable
+from tradesession.timing import SYSTEM_CLOCK, deadline
+from tradesession.transports.tls import certificate_refused
+
+
+class Receiver(Protocol):
+    """Who gets what comes in. Neither method may raise or wait."""
+
+    def received(self, frame: bytes) -> None:
+        """One whole frame."""
+
+    def lost(self, cause: Error) -> None:
+        """The connection is over, for this reason; called once, also after an orderly close of our own."""
+
+
+class Transport(Protocol):
+    """A connected transport, as a Link sees it."""
+
+    def send(self, frame: bytes) -> None:
+        """Hand a frame to the socket. Never waits; what a deaf peer does not take is buffered (see `writable`)."""
+
+    async def writable(self) -> None:
+        """Wait until the send buffer is below its high-water mark. Returns at once, mostly."""
+
+    async def aclose(self, timeout: float) -> None:
+        """Say goodbye in order, then cut the socket when `timeout` seconds were not enough."""
+
+    def abort(self) -> None:
+        """Cut the socket now."""
+
+
+class StreamTransport(asyncio.Protocol):
+    """A Transport over one TCP or TLS stream; subclasses know how frames lie in it."""
+
+    def __init__(self, receiver: Receiver, clock: Clock) -> None:
+        self._receiver = receiver
+        self._clock = clock
+        self._transport: asyncio.Transport | None = None
+        self._lost = False
+        self._closed = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # --- for subclasses -----------------------------------------------------------------------------------------------------
+
+    def bytes_received(self, data: bytes) -> None:
+        """Bytes from the peer. May raise a tradesession Error, which ends the connection."""
+        raise NotImplementedError
+
+    def say_goodbye(self) -> None:
+        """Send what the protocol wants to be sent before an orderly close."""
+
+    def send(self, frame: bytes) -> None:
+        """See Transport."""
+        raise NotImplementedError
+
+    def write(self, data: bytes) -> None:
+        """Bytes to the peer; dropped when the connection is over, of which the Receiver knows."""
+        if self._transport is not None and not self._lost:
+            self._transport.write(data)
+
+    def fail(self, cause: Error) -> None:
+        """End the connection for this reason; only the first one counts."""
+        if not self._lost:
+            self._lost = True
+            self._writable.set()
+            self._receiver.lost(cause)
+        self.abort()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the Receiver has been told of the end."""
+        return self._lost
+
+    # --- asyncio's side --------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=policy.WRITE_HIGH_WATER)
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._lost:
+            return
+        try:
+            self.bytes_received(data)
+        except Error as error:
+            self.fail(error)
+
+    def eof_received(self) -> None:
+        """The peer has finished; so have we (the base class's answer closes the transport)."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._closed.set()
+        if exc is None:
+            self.fail(self.closed_by_peer())
+        else:
+            self.fail(LinkLost(f"the connection broke: {describe(exc)}"))
+
+    def closed_by_peer(self) -> Error:
+        """What a close without an error means here."""
+        return LinkLost("the server closed the connection")
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._writable.set()
+
+    # --- Transport -------------------------------------------------------------------------------------------------------------
+
+    async def writable(self) -> None:
+        """See Transport."""
+        if not self._writable.is_set():
+            await self._writable.wait()
+
+    async def aclose(self, timeout: float = policy.CLOSE_TIMEOUT) -> None:
+        """See Transport."""
+        if self._transport is None:
+            return
+        if not self._lost:
+            self.say_goodbye()
+            self._lost = True  # an orderly close of our own is no loss
+            self._receiver.lost(LinkLost("closed by this side"))
+        self._transport.close()
+        try:
+            async with deadline(self._clock, timeout):
+                await self._closed.wait()
+        except TimeoutError:
+            pass  # the peer does not answer the goodbye: cut it, below
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """See Transport."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+T = TypeVar("T", bound=StreamTransport)
+
+
+async def open_stream(
+    make: Callable[[], T],
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None,
+    clock: Clock = SYSTEM_CLOCK,
+    timeout: float = policy.CONNECT_TIMEOUT,
+) -> T:
+    """Connect, with TLS unless `tls` is None; name lookup and TLS count towards `timeout` seconds.
+
+    Raises CertificateRefused or another Unreachable; a socket never stays behind.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with deadline(clock, timeout):
+            _, protocol = await loop.create_connection(
+                make,
+                host,
+                port,
+                ssl=tls,
+                server_hostname=host if tls is not None else None,
+                ssl_shutdown_timeout=policy.CLOSE_TIMEOUT if tls is not None else None,
+            )
+    except TimeoutError:
+        raise Unreachable(f"{host}:{port} did not complete the connection within {timeout:g} s: check host, port and firewall") from None
+    except ssl.SSLCertVerificationError as error:
+        raise certificate_refused(error, host, port) from None
+    except ssl.SSLError as error:
+        raise Unreachable(
+            f"{host}:{port} does not speak TLS as expected ({error.reason or 'handshake failed'}): is it the TLS port?"
+        ) from None
+    except OSError as error:
+        raise Unreachable(f"{host}:{port} cannot be reached ({describe(error)}): check host, port and network") from None
+    return protocol
+
+
+def describe(error: Exception) -> str:
+    """An operating-system error in a few words."""
+    if isinstance(error, socket.gaierror):
+        return f"the name does not resolve: {error.strerror}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'error'}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__

@@ -1,0 +1,172 @@
+"""WebSocket messages as frames, on the sans-I/O core of `websockets`.
+
+One message is one frame. The core is driven from the same asyncio.Protocol as TCP, so that sending never waits, reading has no task of
+its own, and the library's logger, which would print headers and thereby secrets, gets nothing to print.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from tradesession import policy
+from tradesession.clock import Clock
+from tradesession.errors import ConfigurationError, Error, LinkLost, ProtocolError, Unreachable
+from tradesession.secrets import Secret, redact_url
+from tradesession.timing import SYSTEM_CLOCK, deadline
+from tradesession.transports.stream import Receiver, StreamTransport, open_stream
+
+_silent = logging.getLogger("tradesession.transports.websocket.core")
+_silent.disabled = True  # for good: at DEBUG the core prints headers, and headers carry bearers
+
+
+class WebSocketTransport(StreamTransport):
+    """Frames as WebSocket messages. Make one with `open_websocket`."""
+
+    def __init__(self, receiver: Receiver, clock: Clock, core: ClientProtocol, *, text: bool) -> None:
+        super().__init__(receiver, clock)
+        self._core = core
+        self._opcode = Opcode.TEXT if text else Opcode.BINARY
+        self._parts: list[bytes] = []
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def open(self, headers: Mapping[str, str | Secret]) -> None:
+        """Send the opening handshake."""
+        request = self._core.connect()
+        for name, value in headers.items():
+            request.headers[name] = value.reveal() if isinstance(value, Secret) else value
+        self._core.send_request(request)
+        self._flush()
+
+    def bytes_received(self, data: bytes) -> None:
+        """See StreamTransport."""
+        self._core.receive_data(data)
+        self._take_events()
+
+    def eof_received(self) -> None:
+        """The core decides what an end without a close frame means."""
+        self._core.receive_eof()
+        self._take_events()
+
+    def send(self, frame: bytes) -> None:
+        """See Transport."""
+        if self._core.state is not State.OPEN:
+            return  # the closing handshake has begun: the Receiver knows, or is about to
+        if self._opcode is Opcode.TEXT:
+            self._core.send_text(frame)
+        else:
+            self._core.send_binary(frame)
+        self._flush()
+
+    def say_goodbye(self) -> None:
+        """See StreamTransport."""
+        if self._core.state is State.OPEN:
+            self._core.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+
+    def closed_by_peer(self) -> Error:
+        """See StreamTransport."""
+        close = self._core.close_rcvd
+        if close is None:
+            return LinkLost("the server closed the connection without a WebSocket close")
+        reason = f" {close.reason!r}" if close.reason else ""
+        return LinkLost(f"the server closed the WebSocket with code {close.code}{reason}")
+
+    def fail(self, cause: Error) -> None:
+        """See StreamTransport; an opening that still waits ends with the cause."""
+        if not self.opened.done():
+            self.opened.set_exception(cause if isinstance(cause, Unreachable) else Unreachable(str(cause)))
+        super().fail(cause)
+
+    def _take_events(self) -> None:
+        for event in self._core.events_received():
+            if isinstance(event, Response):
+                self._take_response()
+            elif isinstance(event, Frame):
+                self._take_frame(event)
+            if self.is_lost:
+                return
+        self._flush()
+        if self._core.parser_exc is not None:
+            raise ProtocolError(f"the peer broke the WebSocket protocol: {self._core.parser_exc}")
+        if self._core.close_rcvd is not None:
+            self.fail(self.closed_by_peer())
+
+    def _take_response(self) -> None:
+        refusal = self._core.handshake_exc
+        if refusal is None:
+            if not self.opened.done():
+                self.opened.set_result(None)
+        elif isinstance(refusal, InvalidStatus):
+            self.fail(Unreachable(f"the server answered the WebSocket opening with HTTP status {refusal.response.status_code}"))
+        else:
+            kind = type(refusal).__name__ if isinstance(refusal, InvalidHandshake) else "no HTTP answer"
+            self.fail(Unreachable(f"the server refused the WebSocket opening ({kind}): is it a WebSocket address?"))
+
+    def _take_frame(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
+            return  # pings and closes are answered by the core
+        if frame.opcode is not Opcode.CONT and frame.opcode is not self._opcode:
+            raise ProtocolError(f"the peer sent a {frame.opcode.name} message where {self._opcode.name} messages are agreed")
+        if frame.fin and not self._parts:
+            self._receiver.received(bytes(frame.data))
+            return
+        self._parts.append(bytes(frame.data))
+        if frame.fin:
+            message = b"".join(self._parts)
+            self._parts.clear()
+            self._receiver.received(message)
+
+    def _flush(self) -> None:
+        for data in self._core.data_to_send():
+            if data:
+                self.write(data)
+
+
+async def open_websocket(
+    url: str,
+    receiver: Receiver,
+    *,
+    tls: ssl.SSLContext | None,
+    headers: Mapping[str, str | Secret] | None = None,
+    text: bool = False,
+    max_frame: int = policy.MAX_FRAME,
+    clock: Clock = SYSTEM_CLOCK,
+    timeout: float = policy.CONNECT_TIMEOUT,
+) -> WebSocketTransport:
+    """Connect and perform the opening handshake within `timeout` seconds; redirects are refused.
+
+    Raises ConfigurationError for an address that is none, CertificateRefused or another Unreachable.
+    """
+    try:
+        uri = parse_uri(url)
+    except InvalidURI:
+        raise ConfigurationError(f"{redact_url(url)!r} is no WebSocket address; it has the form wss://host:port/path") from None
+    if uri.secure != (tls is not None):
+        raise ConfigurationError(f"{redact_url(url)!r} does not fit plaintext={tls is None}: wss:// goes with TLS, ws:// without")
+    core = ClientProtocol(uri, max_size=max_frame, logger=_silent)
+    started = clock.monotonic()
+    transport = await open_stream(
+        lambda: WebSocketTransport(receiver, clock, core, text=text), uri.host, uri.port, tls=tls, clock=clock, timeout=timeout
+    )
+    try:
+        async with deadline(clock, timeout - (clock.monotonic() - started)):
+            transport.open(headers or {})
+            await transport.opened
+    except TimeoutError:
+        transport.abort()
+        raise Unreachable(f"{uri.host}:{uri.port} did not answer the WebSocket opening within {timeout:g} s") from None
+    except BaseException:
+        transport.opened.cancel()
+        transport.abort()
+        raise
+    return transport
