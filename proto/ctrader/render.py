@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClassesForFiles
 PACKAGE = "tradesession.ctrader"
 ANSWERED_BY = f"{PACKAGE}.answered_by"
 DO_NOT_EDIT = "Generated from proto/ctrader by scripts/gen-proto: change the .proto files, not this one."
-LINE_LENGTH = 120
+LINE_LENGTH = 140
 
 WIRE = f'''"""The messages of the cTrader wire as protobuf classes. Import them from `tradesession.ctrader.messages`.
 
@@ -54,9 +54,10 @@ class TypedRequests(ABC):
 REQUESTS_TAIL = '''    async def request(self, message: Message, *, timeout: float | None = None) -> Message:
         """Send a request and return its reply, whose class the request decides.
 
-        The five order requests are answered by their first `ProtoOAExecutionEvent`. `timeout` is in seconds, from this
-        call until the reply; None takes the session's own. Raises `tradesession.Rejected` when the server refuses,
-        `tradesession.NotSent` when the request never left and `tradesession.OutcomeUnknown` when it left unanswered.
+        The five order requests are answered by their first `ProtoOAExecutionEvent`. `timeout` is in seconds, from this call until the
+        reply; None takes the session's own. Raises `tradesession.Rejected` when the server refuses, `tradesession.NotSent` when the
+        request never left, `tradesession.DeadlineExceeded` when a question stayed without an answer, and `tradesession.OutcomeUnknown`
+        when something that has effects left and no answer came.
         """
         return await self._request(message, timeout)
 '''

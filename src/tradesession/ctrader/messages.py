@@ -32,13 +32,7 @@ from tradesession.ctrader.wire.account_pb2 import (
     ProtoOATraderRes,
     ProtoOATraderUpdatedEvent,
 )
-from tradesession.ctrader.wire.envelope_pb2 import (
-    ProtoErrorCode,
-    ProtoErrorRes,
-    ProtoHeartbeatEvent,
-    ProtoMessage,
-    ProtoPayloadType,
-)
+from tradesession.ctrader.wire.envelope_pb2 import ProtoErrorCode, ProtoErrorRes, ProtoHeartbeatEvent, ProtoMessage, ProtoPayloadType
 from tradesession.ctrader.wire.errors_pb2 import ProtoOAErrorCode, ProtoOAErrorRes
 from tradesession.ctrader.wire.history_pb2 import (
     ProtoOADealListByPositionIdReq,

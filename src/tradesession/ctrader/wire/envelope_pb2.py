@@ -15,23 +15,25 @@ _sym_db = _symbol_database.Default()
 from tradesession.ctrader.wire import options_pb2 as tradesession_dot_ctrader_dot_wire_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tradesession/ctrader/wire/envelope.proto\x12\x14tradesession.ctrader\x1a\'tradesession/ctrader/wire/options.proto\"I\n\x0cProtoMessage\x12\x13\n\x0bpayloadType\x18\x01 \x02(\r\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63lientMsgId\x18\x03 \x01(\t\"\xa0\x01\n\rProtoErrorRes\x12\x46\n\x0bpayloadType\x18\x01 \x01(\x0e\x32&.tradesession.ctrader.ProtoPayloadType:\tERROR_RES\x12\x11\n\terrorCode\x18\x02 \x02(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x1f\n\x17maintenanceEndTimestamp\x18\x04 \x01(\x04\"i\n\x13ProtoHeartbeatEvent\x12L\n\x0bpayloadType\x18\x01 \x01(\x0e\x32&.tradesession.ctrader.ProtoPayloadType:\x0fHEARTBEAT_EVENT:\x04\xa8\x9a\x19\x01*I\n\x10ProtoPayloadType\x12\x11\n\rPROTO_MESSAGE\x10\x05\x12\r\n\tERROR_RES\x10\x32\x12\x13\n\x0fHEARTBEAT_EVENT\x10\x33*\xf0\x01\n\x0eProtoErrorCode\x12\x11\n\rUNKNOWN_ERROR\x10\x01\x12\x17\n\x13UNSUPPORTED_MESSAGE\x10\x02\x12\x13\n\x0fINVALID_REQUEST\x10\x03\x12\x11\n\rTIMEOUT_ERROR\x10\x05\x12\x14\n\x10\x45NTITY_NOT_FOUND\x10\x06\x12\x16\n\x12\x43\x41NT_ROUTE_REQUEST\x10\x07\x12\x12\n\x0e\x46RAME_TOO_LONG\x10\x08\x12\x11\n\rMARKET_CLOSED\x10\t\x12\x1b\n\x17\x43ONCURRENT_MODIFICATION\x10\n\x12\x18\n\x14\x42LOCKED_PAYLOAD_TYPE\x10\x0b')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tradesession/ctrader/wire/envelope.proto\x12\x14tradesession.ctrader\x1a\'tradesession/ctrader/wire/options.proto\"N\n\x0cProtoMessage\x12\x13\n\x0bpayloadType\x18\x01 \x02(\r\x12\x14\n\x07payload\x18\x02 \x01(\x0c\x42\x03\x80\x01\x01\x12\x13\n\x0b\x63lientMsgId\x18\x03 \x01(\t\"\xa0\x01\n\rProtoErrorRes\x12\x46\n\x0bpayloadType\x18\x01 \x01(\x0e\x32&.tradesession.ctrader.ProtoPayloadType:\tERROR_RES\x12\x11\n\terrorCode\x18\x02 \x02(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x1f\n\x17maintenanceEndTimestamp\x18\x04 \x01(\x04\"i\n\x13ProtoHeartbeatEvent\x12L\n\x0bpayloadType\x18\x01 \x01(\x0e\x32&.tradesession.ctrader.ProtoPayloadType:\x0fHEARTBEAT_EVENT:\x04\xa8\x9a\x19\x01*I\n\x10ProtoPayloadType\x12\x11\n\rPROTO_MESSAGE\x10\x05\x12\r\n\tERROR_RES\x10\x32\x12\x13\n\x0fHEARTBEAT_EVENT\x10\x33*\xf0\x01\n\x0eProtoErrorCode\x12\x11\n\rUNKNOWN_ERROR\x10\x01\x12\x17\n\x13UNSUPPORTED_MESSAGE\x10\x02\x12\x13\n\x0fINVALID_REQUEST\x10\x03\x12\x11\n\rTIMEOUT_ERROR\x10\x05\x12\x14\n\x10\x45NTITY_NOT_FOUND\x10\x06\x12\x16\n\x12\x43\x41NT_ROUTE_REQUEST\x10\x07\x12\x12\n\x0e\x46RAME_TOO_LONG\x10\x08\x12\x11\n\rMARKET_CLOSED\x10\t\x12\x1b\n\x17\x43ONCURRENT_MODIFICATION\x10\n\x12\x18\n\x14\x42LOCKED_PAYLOAD_TYPE\x10\x0b')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradesession.ctrader.wire.envelope_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
+  _globals['_PROTOMESSAGE'].fields_by_name['payload']._options = None
+  _globals['_PROTOMESSAGE'].fields_by_name['payload']._serialized_options = b'\200\001\001'
   _globals['_PROTOHEARTBEATEVENT']._options = None
   _globals['_PROTOHEARTBEATEVENT']._serialized_options = b'\250\232\031\001'
-  _globals['_PROTOPAYLOADTYPE']._serialized_start=452
-  _globals['_PROTOPAYLOADTYPE']._serialized_end=525
-  _globals['_PROTOERRORCODE']._serialized_start=528
-  _globals['_PROTOERRORCODE']._serialized_end=768
+  _globals['_PROTOPAYLOADTYPE']._serialized_start=457
+  _globals['_PROTOPAYLOADTYPE']._serialized_end=530
+  _globals['_PROTOERRORCODE']._serialized_start=533
+  _globals['_PROTOERRORCODE']._serialized_end=773
   _globals['_PROTOMESSAGE']._serialized_start=107
-  _globals['_PROTOMESSAGE']._serialized_end=180
-  _globals['_PROTOERRORRES']._serialized_start=183
-  _globals['_PROTOERRORRES']._serialized_end=343
-  _globals['_PROTOHEARTBEATEVENT']._serialized_start=345
-  _globals['_PROTOHEARTBEATEVENT']._serialized_end=450
+  _globals['_PROTOMESSAGE']._serialized_end=185
+  _globals['_PROTOERRORRES']._serialized_start=188
+  _globals['_PROTOERRORRES']._serialized_end=348
+  _globals['_PROTOHEARTBEATEVENT']._serialized_start=350
+  _globals['_PROTOHEARTBEATEVENT']._serialized_end=455
 # @@protoc_insertion_point(module_scope)
