@@ -1,7 +1,7 @@
 """Which message travels under which number, what answers what, what comes unasked, what reads history.
 
 Pure, and nothing is listed by hand: everything is read off the descriptors once, at import. The payload type of a message is the
-default of its `payloadType` field (names are no guide: four pairs are spelled differently), the rest are the options of
+default of its `payloadType` field (names are no guide: some are spelled differently), the rest are the options of
 proto/ctrader/options.proto. Always holds: payload types and classes are one to one, and every request has exactly one reply class.
 """
 
@@ -55,9 +55,9 @@ PAYLOAD_TYPES: Final[Mapping[type[Message], int]] = MappingProxyType({cls: numbe
 
 REPLIES: Final[Mapping[type[Message], type[Message]]] = MappingProxyType(
     {
-        cls: cast("type[Message]", getattr(messages, options[options_pb2.answered_by]))
-        for cls, options in _OPTIONS.items()
-        if options_pb2.answered_by in options
+        cls: cast("type[Message]", getattr(messages, _OPTIONS[cls][options_pb2.answered_by]))
+        for cls in CLASSES.values()
+        if options_pb2.answered_by in _OPTIONS[cls]
     }
 )
 """Reply class by request class. The five order requests map to ProtoOAExecutionEvent; an error may answer any request instead."""
