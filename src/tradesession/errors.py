@@ -7,6 +7,7 @@ made of names, codes and numbers, and the values of type `Secret` that they may 
     ├── ConfigurationError        change the configuration; nothing was contacted, or the server does not know what was named
     │   └── UnknownAccount        the chosen account is not among those that the token grants
     ├── NotSent                   try again: the request never left
+    │   ├── InvalidRequest        the message cannot travel as it is: change it
     │   └── Unreachable           no connection came about
     │       └── CertificateRefused    the server is not who it should be: fix the trust, do not retry
     ├── Rejected                  the server said no: see code, description, remedy
@@ -52,6 +53,12 @@ class NotSent(Error):
     """The request never left this process; trying again is safe."""
 
     verdict = Verdict(Action.RETRY, Level.REQUEST)
+
+
+class InvalidRequest(NotSent, ValueError):
+    """The message cannot travel as it is: a required field is missing, or it is no request. The message names what is wrong."""
+
+    verdict = Verdict(Action.FATAL, Level.REQUEST)
 
 
 class Unreachable(NotSent):

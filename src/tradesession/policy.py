@@ -42,6 +42,9 @@ LIVENESS_TIMEOUT: Final = 45.0
 REQUESTS_PER_SECOND: Final = 45.0
 """Of the 50 that a connection may send; the rest is for clocks that disagree about when a second ends."""
 
+REQUEST_BURST: Final = 5
+"""Requests that may leave at once after a pause. With the rate above, no second, however it is cut, sees more than 50."""
+
 HISTORICAL_REQUESTS_PER_SECOND: Final = 4.0
 """Of the 5 that a connection may send."""
 

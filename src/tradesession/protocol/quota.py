@@ -21,11 +21,14 @@ class TokenBucket:
         self._burst = burst
         self._full_at = float("-inf")  # when every permit will be back
 
-    def reserve(self, now: float) -> float:
+    def reserve(self, now: float, at_most: float = float("inf")) -> float:
         """Take the next permit; seconds to wait before using it, 0 for at once.
 
-        A permit that is not used in the end is not given back: those behind it have their times already.
+        A wait of more than `at_most` seconds is told and not taken. A permit that is not used in the end is not given back: those
+        behind it have their times already.
         """
-        start = max(self._full_at, now)
-        self._full_at = start + self._interval
-        return max(0.0, self._full_at - self._burst * self._interval - now)
+        full_at = max(self._full_at, now) + self._interval
+        wait = max(0.0, full_at - self._burst * self._interval - now)
+        if wait <= at_most:
+            self._full_at = full_at
+        return wait

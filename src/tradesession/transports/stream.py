@@ -20,10 +20,10 @@ from tradesession.transports.tls import certificate_refused
 
 
 class Receiver(Protocol):
-    """Who gets what comes in. Neither method may raise or wait."""
+    """Who gets what comes in. Neither method may wait."""
 
     def received(self, frame: bytes) -> None:
-        """One whole frame."""
+        """One whole frame. A tradesession Error raised here ends the connection with that cause."""
 
     def lost(self, cause: Error) -> None:
         """The connection is over, for this reason; called once, also after an orderly close of our own."""
@@ -35,8 +35,12 @@ class Transport(Protocol):
     def send(self, frame: bytes) -> None:
         """Hand a frame to the socket. Never waits; what a deaf peer does not take is buffered (see `writable`)."""
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the send buffer is below its high-water mark."""
+
     async def writable(self) -> None:
-        """Wait until the send buffer is below its high-water mark. Returns at once, mostly."""
+        """Wait until `is_writable`, or until the connection is over."""
 
     async def aclose(self, timeout: float) -> None:
         """Say goodbye in order, then cut the socket when `timeout` seconds were not enough."""
@@ -133,10 +137,14 @@ class StreamTransport(asyncio.Protocol):
 
     # --- Transport -------------------------------------------------------------------------------------------------------------
 
+    @property
+    def is_writable(self) -> bool:
+        """See Transport."""
+        return self._writable.is_set()
+
     async def writable(self) -> None:
         """See Transport."""
-        if not self._writable.is_set():
-            await self._writable.wait()
+        await self._writable.wait()
 
     async def aclose(self, timeout: float = policy.CLOSE_TIMEOUT) -> None:
         """See Transport."""

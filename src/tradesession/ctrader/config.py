@@ -1,0 +1,160 @@
+"""Config: everything that a cTrader session can be told, checked when it is made.
+
+Pure. It holds secrets as `Secret`, so it may be printed. Nothing is contacted; files are read when the session connects.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal, get_args
+
+from tradesession import policy
+from tradesession.clock import Clock
+from tradesession.errors import ConfigurationError
+from tradesession.options import boolean, integers, read_options, words
+from tradesession.secrets import Secret
+
+Environment = Literal["demo", "live"]
+TransportName = Literal["tcp", "websocket"]
+Scope = Literal["trading", "accounts"]
+
+HOSTS: Final[Mapping[str, str]] = {"demo": "demo.ctraderapi.com", "live": "live.ctraderapi.com"}
+"""The public hosts, by environment. Demo and live are fully apart; each account is served by one of them."""
+
+PORT: Final = 5035
+"""The port for protobuf, over TLS TCP and over WebSocket alike."""
+
+PREFIX: Final = "TRADESESSION_CTRADER_"
+"""What the environment variables of `Config.from_env` begin with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A cTrader application, a grant, and how to reach the server.
+
+    Secrets may be given as plain strings and are kept as `Secret`. With `refresh_token` the session renews the access token by itself and
+    keeps the new pair in the token store; with `access_token` alone it ends when that does.
+
+    The accounts to authorise are those of `environment` that match `accounts` (ctidTraderAccountId), `logins` (the number that the terminal
+    shows) or `brokers` (brokerTitleShort, any case); with none of the three, all of them.
+
+    `host` and `port` replace the public endpoint of `environment`, `websocket_url` the address derived from them. The connection is
+    verified TLS: by the system's authorities, by `ca_file` (PEM) or as `ssl_context` says. `plaintext` is for loopback only.
+    Times are in seconds, `max_frame` in bytes; the defaults and their reasons stand in `tradesession.policy`.
+
+    Raises ConfigurationError, naming the option, for anything that cannot be meant.
+    """
+
+    client_id: str
+    client_secret: Secret | str
+    access_token: Secret | str | None = None
+    refresh_token: Secret | str | None = None
+    environment: Environment = "demo"
+    accounts: Sequence[int] = ()
+    logins: Sequence[int] = ()
+    brokers: Sequence[str] = ()
+
+    host: str = ""
+    port: int = PORT
+    transport: TransportName = "tcp"
+    websocket_url: str = ""
+    ca_file: str | os.PathLike[str] | None = None
+    ssl_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    plaintext: bool = False
+
+    auth_url: str = ""
+    token_url: str = ""
+    redirect_uri: str = ""
+    scope: Scope = "trading"
+    subject: str = "default"
+    store: str | None = None
+
+    connect_timeout: float = policy.CONNECT_TIMEOUT
+    step_timeout: float = policy.STEP_TIMEOUT
+    request_timeout: float = policy.REQUEST_TIMEOUT
+    close_timeout: float = policy.CLOSE_TIMEOUT
+    heartbeat_interval: float = policy.HEARTBEAT_INTERVAL
+    liveness_timeout: float = policy.LIVENESS_TIMEOUT
+    requests_per_second: float = policy.REQUESTS_PER_SECOND
+    historical_requests_per_second: float = policy.HISTORICAL_REQUESTS_PER_SECOND
+    max_frame: int = policy.MAX_FRAME
+    clock: Clock | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._keep_secrets_secret()
+        if not self.client_id:
+            raise ConfigurationError("client_id is empty; it stands in the application's page of the Open API portal")
+        if not self.client_secret:
+            raise ConfigurationError("client_secret is empty; it stands in the application's page of the Open API portal")
+        self._one_of("environment", get_args(Environment))
+        self._one_of("transport", get_args(TransportName))
+        self._one_of("scope", get_args(Scope))
+        if not 0 < self.port < 65536:
+            raise ConfigurationError(f"port={self.port} is no port; the protobuf port of the Open API is {PORT}")
+        for name in ("connect_timeout", "step_timeout", "request_timeout", "close_timeout"):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0 seconds")
+        if self.websocket_url and self.transport != "websocket":
+            raise ConfigurationError("websocket_url goes with transport='websocket' only; set it, or leave the address out")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
+        """A Config from the variables `TRADESESSION_CTRADER_…`, one for each option in upper case (`…_CLIENT_ID`, `…_HOST`, …).
+
+        Lists are separated by commas or spaces (`…_ACCOUNTS`, or `…_ACCOUNT`). `options` go before the environment. Raises
+        ConfigurationError for a variable with that prefix that is no option, and for one that cannot be read.
+        """
+        found = read_options(os.environ if environ is None else environ, PREFIX, _READERS)
+        for singular, plural in (("account", "accounts"), ("login", "logins"), ("broker", "brokers")):
+            if singular in found:
+                found.setdefault(plural, found.pop(singular))
+        found.update(options)
+        for name in ("client_id", "client_secret"):
+            if name not in found:
+                raise ConfigurationError(f"{PREFIX}{name.upper()} is not set; it stands in the application's page of the Open API portal")
+        return cls(**found)
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with these options changed, checked anew."""
+        return replace(self, **changes)
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host and port of the TCP connection."""
+        return self.host or HOSTS[self.environment], self.port
+
+    @property
+    def address(self) -> str:
+        """The WebSocket address: `websocket_url`, or the endpoint's root."""
+        host, port = self.endpoint
+        return self.websocket_url or f"{'ws' if self.plaintext else 'wss'}://{host}:{port}"
+
+    def _keep_secrets_secret(self) -> None:
+        for name in ("client_secret", "access_token", "refresh_token"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, Secret(value) if value else None)
+        for name in ("accounts", "logins", "brokers"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, (int, str)) else tuple(value))
+        if self.ca_file is not None:
+            object.__setattr__(self, "ca_file", os.fspath(self.ca_file))
+
+    def _one_of(self, name: str, known: tuple[str, ...]) -> None:
+        if getattr(self, name) not in known:
+            raise ConfigurationError(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
+
+
+def _reader(annotation: str) -> Callable[[str], Any]:
+    readers: dict[str, Callable[[str], Any]] = {
+        "int": int, "float": float, "bool": boolean, "Sequence[int]": integers, "Sequence[str]": words,
+    }  # fmt: skip
+    return readers.get(annotation, str)
+
+
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    option.name: _reader(str(option.type)) for option in fields(Config) if option.name not in ("ssl_context", "clock")
+} | {"account": integers, "login": integers, "broker": words}

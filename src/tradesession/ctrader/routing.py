@@ -1,0 +1,132 @@
+"""The Open API's envelope, and which message goes where: the Dialect of a cTrader Link.
+
+Pure. The envelope's payloadType is the truth about what is inside (servers leave the inner one out); an answer is what carries an id
+that is waited for; an execution that answers an order request is an event as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from google.protobuf.message import DecodeError, EncodeError, Message
+
+from tradesession import policy
+from tradesession.ctrader import registry
+from tradesession.ctrader.judge import ERROR_MESSAGES, ErrorMessage, judge
+from tradesession.ctrader.messages import (
+    ProtoErrorRes,
+    ProtoHeartbeatEvent,
+    ProtoMessage,
+    ProtoOAErrorRes,
+    ProtoOAExecutionEvent,
+    ProtoOAExecutionType,
+    ProtoOAOrderErrorEvent,
+    ProtoOARefreshTokenReq,
+)
+from tradesession.errors import InvalidRequest, ProtocolError
+from tradesession.protocol.quota import TokenBucket
+from tradesession.session.link import Incoming
+
+HEARTBEAT: Final = registry.payload_type_of(ProtoHeartbeatEvent)
+_HEARTBEAT_FRAME: Final = ProtoMessage(payloadType=HEARTBEAT).SerializeToString()
+_ERROR_TYPES: Final = frozenset(map(registry.payload_type_of, ERROR_MESSAGES))
+_EVENT_TYPES: Final = frozenset(map(registry.payload_type_of, registry.EVENTS))
+_REFUSED_EXECUTIONS: Final = frozenset({ProtoOAExecutionType.ORDER_REJECTED, ProtoOAExecutionType.ORDER_CANCEL_REJECTED})
+
+WITH_EFFECTS: Final = registry.ORDER_REQUESTS | {ProtoOARefreshTokenReq}
+"""Requests that must not be executed twice: orders cost money, and a refresh token works once."""
+
+
+def encode_envelope(message: Message, correlation_id: str = "") -> bytes:
+    """A message inside its ProtoMessage. Raises InvalidRequest when a required field is missing or the message travels not by itself."""
+    try:
+        payload = message.SerializeToString()
+        envelope = ProtoMessage(payloadType=registry.payload_type_of(message), payload=payload)
+    except EncodeError as error:
+        missing = str(error).rpartition(":")[2].strip()  # names of fields, never values
+        raise InvalidRequest(f"{type(message).__name__} cannot be sent without {missing}") from None
+    except TypeError as error:
+        raise InvalidRequest(str(error)) from None
+    if correlation_id:
+        envelope.clientMsgId = correlation_id
+    return envelope.SerializeToString()
+
+
+class OpenApiDialect:
+    """See `session.link.Dialect`. `wall` is the wall clock in seconds."""
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        *,
+        requests_per_second: float = policy.REQUESTS_PER_SECOND,
+        historical_per_second: float = policy.HISTORICAL_REQUESTS_PER_SECOND,
+    ) -> None:
+        self._wall = wall
+        self._requests = TokenBucket(requests_per_second, policy.REQUEST_BURST)
+        self._historical = TokenBucket(historical_per_second, 1)
+
+    def encode(self, message: Message, correlation_id: str) -> bytes:
+        """See Dialect."""
+        if type(message) not in registry.REPLIES:
+            raise InvalidRequest(f"{type(message).__name__} is no request: send one of the messages whose names end in Req")
+        return encode_envelope(message, correlation_id)
+
+    def heartbeat(self) -> bytes:
+        """See Dialect."""
+        return _HEARTBEAT_FRAME
+
+    def decode(self, frame: bytes) -> Incoming:
+        """See Dialect."""
+        try:
+            envelope = ProtoMessage.FromString(frame)
+        except DecodeError:
+            raise ProtocolError(f"a frame of {len(frame)} bytes holds no ProtoMessage: is this the protobuf port?") from None
+        return Incoming(envelope.payloadType, envelope.clientMsgId, envelope.payload)
+
+    def read_reply(self, request: Message, incoming: Incoming) -> Message:
+        """See Dialect."""
+        name = type(request).__name__
+        expected = registry.REPLIES[type(request)]
+        answer = registry.CLASSES.get(incoming.kind)
+        if answer is None or (answer is not expected and incoming.kind not in _ERROR_TYPES):
+            raise ProtocolError(f"{name} was answered with {registry.name_of(incoming.kind)} in place of {expected.__name__}")
+        try:
+            reply = answer.FromString(incoming.body)
+        except DecodeError:
+            raise ProtocolError(
+                f"{name} was answered with {answer.__name__}, which cannot be decoded ({len(incoming.body)} bytes)"
+            ) from None
+        refusal = self._refusal(reply)
+        if refusal is not None:
+            raise judge(refusal, wall=self._wall(), request=name)
+        return reply
+
+    def is_event(self, incoming: Incoming) -> bool:
+        """See Dialect."""
+        return incoming.kind in _EVENT_TYPES
+
+    def permit(self, message: Message, now: float, at_most: float) -> float:
+        """See Dialect. A historical request counts against both quotas."""
+        number = registry.PAYLOAD_TYPES.get(type(message), 0)
+        if number in registry.HISTORICAL:
+            wait = self._historical.reserve(now, at_most)
+            return max(wait, self._requests.reserve(now, at_most)) if wait <= at_most else wait
+        return self._requests.reserve(now, at_most)
+
+    def has_effects(self, message: Message) -> bool:
+        """See Dialect."""
+        return type(message) in WITH_EFFECTS
+
+    def name(self, message: Message) -> str:
+        """See Dialect."""
+        return type(message).__name__
+
+    @staticmethod
+    def _refusal(reply: Message) -> ErrorMessage | None:
+        if isinstance(reply, (ProtoErrorRes, ProtoOAErrorRes, ProtoOAOrderErrorEvent)):
+            return reply
+        if isinstance(reply, ProtoOAExecutionEvent) and (reply.errorCode or reply.executionType in _REFUSED_EXECUTIONS):
+            return reply
+        return None

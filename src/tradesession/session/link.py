@@ -1,0 +1,268 @@
+"""Link: one connection, from its opening to its one and only end.
+
+A Link lives once: at the first fatal error it is thrown away, and its owner opens another. It knows correlation, heartbeats, quotas and
+deadlines, and nothing of what a message means: that is the Dialect's. It has no task: everything happens in the transport's callbacks
+and in the clock's timers, so nothing can outlive it. Always holds: an answer reaches whoever waits for it and nobody else; everything else
+is handed on in wire order; when the Link ends, every waiting request ends with it, at once, each with an error that says whether it left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from tradesession import policy
+from tradesession.clock import Clock, TimerHandle
+from tradesession.errors import DeadlineExceeded, Error, LinkLost, NotSent, OutcomeUnknown
+from tradesession.hooks import Hooks, LateReply, RequestTimed
+from tradesession.protocol.correlation import Correlator
+from tradesession.protocol.keepalive import Keepalive, Pulse
+from tradesession.timing import deadline, sleep
+from tradesession.transports.stream import Transport
+
+M = TypeVar("M")
+
+
+class Incoming(NamedTuple):
+    """One received message, its body not yet read."""
+
+    kind: int
+    """The platform's number for the type of message."""
+    correlation_id: str
+    """Empty when it carries none."""
+    body: bytes
+
+
+class Dialect(Protocol[M]):
+    """How one platform's messages become frames and back. One object per Link: the quotas in it are the connection's."""
+
+    def encode(self, message: M, correlation_id: str) -> bytes:
+        """The frame of a request. Raises InvalidRequest for a message that cannot travel as it is."""
+
+    def heartbeat(self) -> bytes:
+        """The frame that says that we are alive."""
+
+    def decode(self, frame: bytes) -> Incoming:
+        """The envelope of a frame. Raises ProtocolError, which ends the Link, when it is none."""
+
+    def read_reply(self, request: M, incoming: Incoming) -> M:
+        """The reply. Raises Rejected for a refusal, ProtocolError for what is no reply to this request; the Link lives on."""
+
+    def is_event(self, incoming: Incoming) -> bool:
+        """Whether this also goes to the streams when it answers a request."""
+
+    def permit(self, message: M, now: float, at_most: float) -> float:
+        """Take a permit of the quotas; the seconds to wait before sending. One over `at_most` is told and not taken."""
+
+    def has_effects(self, message: M) -> bool:
+        """Whether executing the request twice would do something twice."""
+
+    def name(self, message: M) -> str:
+        """The request's name, for errors and records."""
+
+
+class _Waiting(Generic[M]):
+    """A request that left."""
+
+    __slots__ = ("future", "request", "sent_at")
+
+    def __init__(self, request: M, future: asyncio.Future[M], sent_at: float) -> None:
+        self.request = request
+        self.future = future
+        self.sent_at = sent_at
+
+    def fail(self, error: Error) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Link(Generic[M]):
+    """A connection in use. Make it, connect a transport with it as Receiver, then `attach` the transport.
+
+    `on_event` gets everything that answers nobody; it must neither wait nor raise. `on_lost` is told once why the Link ended.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect[M],
+        *,
+        clock: Clock,
+        prefix: str,
+        source: str,
+        on_event: Callable[[Incoming], None],
+        on_lost: Callable[[Error], None],
+        hooks: Hooks | None = None,
+        heartbeat_interval: float = policy.HEARTBEAT_INTERVAL,
+        liveness_timeout: float = policy.LIVENESS_TIMEOUT,
+        request_timeout: float = policy.REQUEST_TIMEOUT,
+    ) -> None:
+        self._dialect = dialect
+        self._clock = clock
+        self._source = source
+        self._on_event = on_event
+        self._on_lost = on_lost
+        self._hooks = hooks or Hooks()
+        self._request_timeout = request_timeout
+        self._correlator: Correlator[_Waiting[M]] = Correlator(prefix)
+        self._keepalive = Keepalive(clock.monotonic(), interval=heartbeat_interval, liveness_timeout=liveness_timeout)
+        self._transport: Transport | None = None
+        self._timer: TimerHandle | None = None
+        self.cause: Error | None = None
+        """Why the Link ended; None while it lives."""
+
+    def attach(self, transport: Transport) -> None:
+        """The transport is connected: heartbeats begin."""
+        self._transport = transport
+        if self.cause is None:
+            self._keepalive.received(self._clock.monotonic())
+            self._arm()
+        else:
+            transport.abort()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait for their answer."""
+        return len(self._correlator)
+
+    async def request(self, message: M, *, timeout: float | None = None) -> M:
+        """Send, and wait for the reply; `timeout` in seconds covers everything from here to the reply.
+
+        Raises Rejected, ProtocolError (the answer was none), NotSent, DeadlineExceeded, LinkLost or, where `message` has effects and
+        its fate is not known, OutcomeUnknown.
+        """
+        budget = self._request_timeout if timeout is None else timeout
+        called_at = self._clock.monotonic()
+        await self._wait_for_turn(message, self._dialect.permit(message, called_at, budget), budget)
+        transport = self._transport
+        if self.cause is not None or transport is None:
+            raise NotSent(f"{self._dialect.name(message)} was not sent: {self.cause or 'the link is not connected yet'}") from self.cause
+        now = self._clock.monotonic()
+        future: asyncio.Future[M] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(message, future, now)
+        correlation_id = self._correlator.register(waiting)
+        try:
+            transport.send(self._dialect.encode(message, correlation_id))
+        except BaseException:
+            self._correlator.resolve(correlation_id)
+            raise
+        timer = self._clock.call_at(called_at + budget, lambda: self._expire(waiting, budget))
+        outcome = "reply"
+        try:
+            return await future
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            timer.cancel()
+            self._correlator.give_up(correlation_id)
+            self._hooks.emit(
+                RequestTimed(
+                    source=self._source, request=self._dialect.name(message), seconds=self._clock.monotonic() - now, outcome=outcome
+                )
+            )
+
+    async def aclose(self, timeout: float = policy.CLOSE_TIMEOUT) -> None:
+        """End in order, within `timeout` seconds."""
+        if self._transport is None:
+            self.lost(LinkLost("closed by this side"))
+        else:
+            await self._transport.aclose(timeout)
+
+    def fail(self, cause: Error) -> None:
+        """End now, for this reason."""
+        self.lost(cause)
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- Receiver -------------------------------------------------------------------------------------------------------------
+
+    def received(self, frame: bytes) -> None:
+        """See Receiver."""
+        if self.cause is not None:
+            return
+        self._keepalive.received(self._clock.monotonic())
+        incoming = self._dialect.decode(frame)
+        if incoming.correlation_id:
+            waiting = self._correlator.resolve(incoming.correlation_id)
+            if waiting is not None:
+                self._answer(waiting, incoming)
+                if not self._dialect.is_event(incoming):
+                    return
+            elif self._correlator.is_late(incoming.correlation_id):
+                self._hooks.emit(LateReply(source=self._source, request=str(incoming.kind)))
+                if not self._dialect.is_event(incoming):
+                    return
+        self._on_event(incoming)
+
+    def lost(self, cause: Error) -> None:
+        """See Receiver. Only the first cause counts."""
+        if self.cause is not None:
+            return
+        self.cause = cause
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiting in self._correlator.drain():
+            waiting.fail(self._unanswered(waiting.request, cause))
+        self._on_lost(cause)
+
+    # --- inside ---------------------------------------------------------------------------------------------------------------
+
+    def _answer(self, waiting: _Waiting[M], incoming: Incoming) -> None:
+        try:
+            reply = self._dialect.read_reply(waiting.request, incoming)
+        except Error as error:
+            waiting.fail(error)
+        else:
+            if not waiting.future.done():
+                waiting.future.set_result(reply)
+
+    def _unanswered(self, request: M, cause: Error) -> Error:
+        name = self._dialect.name(request)
+        error: Error
+        if self._dialect.has_effects(request):
+            error = OutcomeUnknown(f"{name} was sent, and the link ended before its answer came ({cause}): it may have been executed")
+        else:
+            error = LinkLost(f"the link ended before {name} was answered: {cause}")
+        error.__cause__ = cause
+        return error
+
+    def _expire(self, waiting: _Waiting[M], budget: float) -> None:
+        name = self._dialect.name(waiting.request)
+        if self._dialect.has_effects(waiting.request):
+            waiting.fail(OutcomeUnknown(f"{name} was sent, and no answer came within {budget:g} s: it may have been executed"))
+        else:
+            waiting.fail(DeadlineExceeded(f"{name} was not answered within {budget:g} s; it only reads, so it may be repeated"))
+
+    async def _wait_for_turn(self, message: M, wait: float, budget: float) -> None:
+        transport = self._transport
+        if wait <= 0 and (transport is None or transport.is_writable):
+            return
+        if wait > budget:
+            raise NotSent(f"{self._dialect.name(message)} was not sent: the quota has room in {wait:g} s, and it may wait {budget:g} s")
+        try:
+            async with deadline(self._clock, budget):
+                if wait > 0:
+                    await sleep(self._clock, wait)
+                if transport is not None:
+                    await transport.writable()
+        except TimeoutError:
+            raise NotSent(f"{self._dialect.name(message)} was not sent within its {budget:g} s: the server does not read") from None
+
+    def _arm(self) -> None:
+        self._timer = self._clock.call_at(self._keepalive.next_poll(), self._beat)
+
+    def _beat(self) -> None:
+        if self.cause is not None or self._transport is None:
+            return
+        now = self._clock.monotonic()
+        pulse = self._keepalive.poll(now)
+        if pulse is Pulse.DEAD:
+            self.fail(LinkLost(f"no sign of life from the server for {self._keepalive.silence(now):.0f} s"))
+            return
+        if pulse is Pulse.BEAT:
+            self._transport.send(self._dialect.heartbeat())
+        self._arm()
+
+
+AnyLink = Link[Any]
