@@ -65,3 +65,6 @@ TOKEN_REQUEST_TIMEOUT: Final = 30.0
 
 TOKEN_REPLY_LIMIT: Final = 1 << 20
 """Bytes of a token endpoint's answer that are read; real ones have under 10 kB."""
+
+RETRY_AFTER_LIMIT: Final = 3600.0
+"""Longest wait that a token endpoint's Retry-After is granted: a maintenance fits, and a wrong date does not park a bot for a year."""

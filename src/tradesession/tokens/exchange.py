@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tradesession.clock import Clock
+from tradesession.errors import (
+    CertificateRefused,
+    ConfigurationError,
+    NotSent,
+    OutcomeUnknown,
+    ReauthorizationRequired,
+    TokenEndpointUnreachable,
+    TokenRefused,
+)
+from tradesession.protocol.http import HttpReply, HttpRequest
+from tradesession.timing import SYSTEM_CLOCK
+from tradesession.tokens.grants import GrantFactory, Static
 from tradesession.tokens.token import Token
+from tradesession.verdict import Action, Level, Verdict
 
 
 class Exchange(Protocol):
@@ -18,7 +32,8 @@ class Exchange(Protocol):
     CancelledError:
 
     TokenEndpointUnreachable: nothing was spent. The request never left, or the endpoint said that it is not at work (429, 503).
-        `retry_after` is the wait it asked for, in seconds, if it did.
+        `retry_after` is the wait it asked for, in seconds, if it did. Its verdict is FATAL, and it is not worth repeating, when the
+        endpoint's certificate is not trusted.
     UncertainExchange: the request left and no usable answer came; the refresh secret may be spent.
     ReauthorizationRequired: the grant is dead, or there is none to exchange; a person must give consent.
     TokenRefused: no for another reason (client, scope, request); neither repeating nor another consent helps.
@@ -26,3 +41,57 @@ class Exchange(Protocol):
 
     async def __call__(self, token: Token | None) -> Token:
         """Exchange once."""
+
+
+class HttpSender(Protocol):
+    """What moves the bytes: `tradesession.transports.http.HttpDriver`, or a stand-in."""
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        """Send once. Raises NotSent when the request surely never left, OutcomeUnknown when it may have; ConfigurationError."""
+
+
+class HttpExchange:
+    """Runs the Grant that `grants` names for the current Token, once, through a driver."""
+
+    def __init__(self, grants: GrantFactory, driver: HttpSender, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._grants = grants
+        self._driver = driver
+        self._clock = clock
+
+    async def __call__(self, token: Token | None) -> Token:
+        """See Exchange."""
+        try:
+            grant = self._grants(token)
+            request = grant.request(self._clock.wall())
+            try:
+                reply = await self._driver.send(request)
+            except OutcomeUnknown as error:
+                raise grant.unanswered(request, str(error)) from error
+        except NotSent as error:
+            raise _unreachable(error) from error
+        except ConfigurationError as error:
+            raise TokenRefused(str(error), code="configuration") from error
+        return grant.read(request, reply)
+
+
+class StaticExchange:
+    """Gives out a configured token. There is no other where it came from, so a second one is a person's business."""
+
+    def __init__(self, static: Static) -> None:
+        self._static = static
+
+    async def __call__(self, token: Token | None) -> Token:
+        """See Exchange."""
+        configured = self._static.token()
+        if token is not None and token.access == configured.access:
+            raise ReauthorizationRequired(
+                "the configured token is no longer good and cannot be renewed: put a new one into the configuration"
+            )
+        return configured
+
+
+def _unreachable(error: NotSent) -> TokenEndpointUnreachable:
+    unreachable = TokenEndpointUnreachable(f"no token was asked for: {error}")
+    if isinstance(error, CertificateRefused):  # more tries do not make a certificate right
+        unreachable.verdict = Verdict(Action.FATAL, Level.TOKEN)
+    return unreachable

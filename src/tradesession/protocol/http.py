@@ -1,0 +1,129 @@
+"""An HTTP request and its reply as plain values: what pure code says about HTTP, and what a driver turns into bytes.
+
+Pure. Holds secrets only as Secret values, apart from a reply's body and headers, which show in no repr. Nothing here follows, repeats
+or judges anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from tradesession.errors import ConfigurationError
+from tradesession.secrets import Secret, redact_url
+
+_URL_CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+
+Pairs: TypeAlias = tuple[tuple[str, str | Secret], ...]
+"""Names and values in the order in which they are sent; the secret ones as Secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """One HTTP request. `query` is added to what the URL already carries; `form` and `body` exclude each other.
+
+    The URL itself is taken for public: secrets go into the pairs or the body.
+    """
+
+    method: str
+    url: str
+    query: Pairs = ()
+    form: Pairs = ()
+    body: Secret | None = None
+    headers: Pairs = ()
+
+    def __post_init__(self) -> None:
+        if self.form and self.body is not None:
+            raise ConfigurationError(f"{self} has a form and a body; give one of them")
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret that the request carries: what must not come back in a text that the server wrote."""
+        values = [value for pairs in (self.query, self.form, self.headers) for _, value in pairs]
+        return tuple(value for value in (*values, self.body) if isinstance(value, Secret))
+
+    def __str__(self) -> str:
+        return f"{self.method} {redact_url(self.url)}"
+
+    def __repr__(self) -> str:
+        return f"<HttpRequest {self}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpReply:
+    """The answer. Header names are in lower case; `sent_at` is when the request left, in wall-clock seconds.
+
+    `damage` says in a few words why the body is not the whole one (cut off, too long), and is empty when it is.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    sent_at: float = 0.0
+    damage: str = ""
+
+    @property
+    def content_type(self) -> str:
+        """The media type without its parameters, in lower case; empty when the server named none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of the 2xx."""
+        return 200 <= self.status < 300
+
+    def json_object(self) -> dict[str, object] | None:
+        """The body as a JSON object; None when it is damaged or anything else. The content type is not asked: servers get it wrong."""
+        if self.damage:
+            return None
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):  # not JSON, not text, numbers of thousands of digits; brackets without end
+            return None
+        return value if isinstance(value, dict) else None
+
+    def retry_after(self, limit: float) -> float | None:
+        """Seconds that the server asks to wait (Retry-After, a number or a date; RFC 9110, 10.2.3), at most `limit`; None if it does not.
+
+        A date is compared with the server's own Date header where it sent one, so that a wrong clock here does no harm.
+        """
+        asked = self.headers.get("retry-after", "").strip()
+        if asked.isascii() and asked.isdigit():
+            return min(float(asked[:18]), limit)
+        then = _http_date(asked)
+        if then is None:
+            return None
+        now = _http_date(self.headers.get("date", ""))
+        return min(max(0.0, then - (self.sent_at if now is None else now)), limit)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, the port always written out. Raises ConfigurationError for what is no http(s) URL.
+
+    Characters that RFC 3986 does not know are refused, so that no two parsers can see different hosts in it.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text quotes the URL
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _URL_CHARACTERS.fullmatch(url):
+        raise ConfigurationError("a URL is needed that begins with https:// and a host name (http:// for loopback only)")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(f"the URL {redact_url(url)} carries a user or a password; give them by their own options")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,263 @@
+"""HTTP for calls that must not be repeated, redirected or written down: one request, one reply, over aiohttp.
+
+Sends each request at most once: aiohttp's own repetition of a GET whose connection broke is prevented, since such a GET may carry a
+refresh token that works once. Follows no redirect. Speaks https, or http to loopback, and only to the origins it was made for. Knows
+of every failure whether the request can have left. Lets no exception of aiohttp out: their texts hold URLs, and URLs hold secrets.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from collections.abc import Iterable
+from types import SimpleNamespace, TracebackType
+from typing import Final, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from tradesession import policy
+from tradesession.clock import Clock
+from tradesession.errors import ConfigurationError, Error, NotSent, OutcomeUnknown, Unreachable
+from tradesession.protocol.http import HttpReply, HttpRequest, Pairs, origin
+from tradesession.secrets import Secret
+from tradesession.timing import SYSTEM_CLOCK, deadline
+from tradesession.transports.tls import certificate_refused, is_loopback, tls_context
+
+
+class HttpDriver:
+    """Runs HttpRequests against the origins it was made for. Owns one aiohttp session, opened with the first request.
+
+    `origins` are URLs, of which scheme, host and port count; a request to any other place is refused before anything is sent. Each
+    request has a connection of its own: token calls are rare, and a connection that the server closed meanwhile would leave the
+    outcome in doubt. Proxies from the environment are not used.
+    """
+
+    def __init__(
+        self,
+        origins: Iterable[str],
+        *,
+        ca_file: str | os.PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        timeout: float = policy.TOKEN_REQUEST_TIMEOUT,
+        reply_limit: int = policy.TOKEN_REPLY_LIMIT,
+    ) -> None:
+        self._origins = frozenset(safe_origin(url) for url in origins)
+        if not self._origins:
+            raise ConfigurationError("an HTTP driver needs at least one origin that it may talk to; give the URLs as origins=")
+        custom = ca_file is not None or ssl_context is not None
+        self._tls = tls_context(host="", ca_file=ca_file, ssl_context=ssl_context) if custom else None
+        self._clock = clock
+        self._timeout = timeout
+        self._reply_limit = reply_limit
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        """Send the request once, and read the answer, whatever its status.
+
+        Raises ConfigurationError for a place or a content that is not allowed, Unreachable (CertificateRefused among them) or NotSent
+        when the request surely never left, OutcomeUnknown when it may have left and no answer came within the time limit.
+        """
+        if self._closed:
+            raise NotSent(f"{request} was not sent: the HTTP driver is closed")
+        call = _Call(request, self._origins, self._clock)
+        outcome = await self._attempt(call)
+        if isinstance(outcome, Error):  # raised out here, so that no exception of aiohttp is its context
+            raise outcome
+        return outcome
+
+    async def _attempt(self, call: _Call) -> HttpReply | Error:
+        try:
+            async with (
+                deadline(self._clock, self._timeout),
+                self._opened().request(
+                    call.request.method,
+                    call.url,
+                    headers=call.headers,
+                    data=call.body,
+                    allow_redirects=False,
+                    trace_request_ctx=call,
+                ) as response,
+            ):
+                body, damage = await self._read(response)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return HttpReply(status=response.status, headers=headers, body=body, sent_at=call.sent_at, damage=damage)
+        except TimeoutError:
+            return call.failed(f"no answer within {self._timeout:g} s")
+        except _Broken as broken:
+            return call.failure(broken.error)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, str]:
+        """The body, or what is wrong with it: the status alone often says enough."""
+        body = bytearray()
+        try:
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > self._reply_limit:
+                    response.close()
+                    return b"", f"more than {self._reply_limit} bytes"
+        except (aiohttp.ClientError, OSError) as error:
+            return b"", f"cut off after {len(body)} bytes ({_reason(error)})"
+        return bytes(body), ""
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            traces = aiohttp.TraceConfig()
+            traces.on_request_headers_sent.append(_note_departure)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                trace_configs=[traces],
+                middlewares=(_never_twice,),
+            )
+        return self._session
+
+    async def aclose(self) -> None:
+        """Close every connection; requests under way end with an error of `send`."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+
+def safe_origin(url: str) -> str:
+    """The origin of a URL that secrets may be sent to. Raises ConfigurationError for http to anywhere but loopback."""
+    place = origin(url)
+    parts = urlsplit(place)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(f"{place} is refused: secrets would travel in the clear; use https (http is for loopback only)")
+    return place
+
+
+class _Broken(Exception):
+    """Carries an error past aiohttp's own repetition, which looks for aiohttp's classes."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _never_twice(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a GET again by itself when the connection breaks after it was sent.
+
+    Takes every exception, not only aiohttp's: a host name that is none fails as a UnicodeError deep in the name lookup, and whatever
+    else comes from below may quote the URL as well.
+    """
+    try:
+        return await handler(request)
+    except Exception as error:
+        broken = _Broken(error)
+    raise broken
+
+
+async def _note_departure(session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams) -> None:
+    """Called with the connection open and not a byte written: what fails before this has surely not left."""
+    call: _Call = context.trace_request_ctx
+    call.depart()
+
+
+class _Call:
+    """One request on its way: what goes out, and whether it has."""
+
+    def __init__(self, request: HttpRequest, origins: frozenset[str], clock: Clock) -> None:
+        place = safe_origin(request.url)
+        if place not in origins:
+            raise ConfigurationError(f"{place} is refused: this driver talks to {', '.join(sorted(origins))} only")
+        self.request = request
+        self.host, self.port = _host_and_port(place)
+        self.sent_at = 0.0
+        self._clock = clock
+        self._departed = False
+        self.headers = _headers(request)
+        self.body = _body(request)
+        self.url = _url(request)
+
+    def depart(self) -> None:
+        self._departed = True
+        self.sent_at = self._clock.wall()
+
+    def failure(self, error: Exception) -> Error:
+        """Our exception for one of aiohttp's, of which nothing but the kind of the failure is kept."""
+        certificate = getattr(error, "certificate_error", None)
+        if isinstance(certificate, ssl.SSLCertVerificationError) and not self._departed:
+            return certificate_refused(certificate, self.host, self.port)
+        return self.failed(_reason(error))
+
+    def failed(self, cause: str) -> Error:
+        if self._departed:
+            return OutcomeUnknown(f"{self.request} left, and no answer came ({cause})")
+        return Unreachable(f"{self.host}:{self.port} is not reachable ({cause}); {self.request} was not sent")
+
+
+def _host_and_port(place: str) -> tuple[str, int]:
+    parts = urlsplit(place)
+    return parts.hostname or "", parts.port or 0
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    """The headers as they leave."""
+    headers = {"Accept-Encoding": "identity", "Cache-Control": "no-store", "User-Agent": "tradesession"}
+    if request.form:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    for name, value in request.headers:
+        text = _shown(value)
+        if not (name + text).isprintable() or not text.isascii():
+            raise ConfigurationError(
+                f"the header {name!r} of {request} holds characters that no header may hold; check where its value is from"
+            )
+        headers[name] = text
+    return headers
+
+
+def _body(request: HttpRequest) -> bytes | None:
+    """The body as it leaves."""
+    if request.body is not None:
+        return request.body.reveal().encode()
+    return encode_pairs(request.form).encode("ascii") if request.form else None
+
+
+def _url(request: HttpRequest) -> URL:
+    """The URL as it leaves; `encoded` keeps yarl from decoding and encoding it once more."""
+    base, _, present = request.url.partition("#")[0].partition("?")
+    query = "&".join(part for part in (present, encode_pairs(request.query)) if part)
+    return URL(f"{base}?{query}" if query else base, encoded=True)
+
+
+def encode_pairs(pairs: Pairs) -> str:
+    """Names and values form-encoded in UTF-8, as they leave. A space becomes %20, which queries and forms both understand."""
+    return urlencode([(name, _shown(value)) for name, value in pairs], quote_via=quote, safe="")
+
+
+def _shown(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
+    (aiohttp.ClientSSLError, "the TLS handshake failed"),
+    (aiohttp.ServerDisconnectedError, "the server closed the connection"),
+    (aiohttp.ClientPayloadError, "the body ended early or is not encoded as it says"),
+    (aiohttp.ClientResponseError, "the answer is not HTTP"),
+)
+
+
+def _reason(error: Exception) -> str:
+    """The kind of a failure in a few words, without the text of the exception."""
+    for kind, words in _REASONS:
+        if isinstance(error, kind):
+            return words
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number in errno.errorcode:
+        return os.strerror(number).lower()
+    return type(error).__name__
