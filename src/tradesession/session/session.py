@@ -7,9 +7,10 @@ A platform fills in three steps (connect, handshake, goodbye); this class runs t
 from __future__ import annotations
 
 import asyncio
+import weakref
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tradesession import policy
 from tradesession.clock import Clock
@@ -38,7 +39,7 @@ class Session(ABC):
         self._settled = asyncio.Event()  # READY or CLOSED
         self._closed = asyncio.Event()
         self._lost: asyncio.Future[Error] = asyncio.get_running_loop().create_future()
-        self._streams: set[EventStream[object]] = set()
+        self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()  # an abandoned one needs no ending
         self._tasks = TaskOwner()
         self._run_task: asyncio.Task[None] | None = None
 
