@@ -94,7 +94,9 @@ class Blame(enum.Enum):
     CONFIGURATION = "configuration"
     """The client or the request: somebody must change the configuration."""
     MOMENT = "moment"
-    """Nobody: the endpoint cannot do it now."""
+    """Nobody: the endpoint cannot do it now, and has not done it."""
+    UNCLEAR = "unclear"
+    """Nobody knows: the endpoint failed, and may have done it before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ OAUTH_MEANINGS: Final[Mapping[str, Meaning]] = {
     "invalid_request": Meaning(Blame.CONFIGURATION, "check the token URL, the client's settings and how the client authenticates"),
     "temporarily_unavailable": Meaning(Blame.MOMENT),
     "slow_down": Meaning(Blame.MOMENT),
+    "server_error": Meaning(Blame.UNCLEAR),
 }
 """The error codes of RFC 6749 (5.2, 4.1.2.1), of OpenID Connect Core (3.1.2.6) and RFC 8628 (3.5), in lower case."""
 
@@ -137,7 +140,7 @@ def read_oauth(reply: HttpReply, asked: Asked) -> Token:
     fields = reply.json_object() or {}
     if reply.is_success and (token := token_from(fields, reply.sent_at)) is not None:
         return token
-    raise refusal(asked, reply, _text(fields, "error"), _text(fields, "error_description", "errorDescription"))
+    raise refusal(asked, reply, text_field(fields, "error"), text_field(fields, "error_description", "errorDescription"))
 
 
 def token_from(fields: Mapping[str, object], sent_at: float) -> Token | None:
@@ -146,10 +149,10 @@ def token_from(fields: Mapping[str, object], sent_at: float) -> Token | None:
     Nothing else makes the token unusable here: an unknown type, a strange expiry or a missing refresh token is no reason to throw
     away a pair that cannot be had a second time. A life of zero or less promises nothing, as some servers mean it.
     """
-    access = _text(fields, "access_token", "accessToken")
+    access = text_field(fields, "access_token", "accessToken")
     if not access:
         return None
-    refresh = _text(fields, "refresh_token", "refreshToken")
+    refresh = text_field(fields, "refresh_token", "refreshToken")
     life = _seconds(fields, "expires_in", "expiresIn")
     refresh_life = _seconds(fields, "refresh_token_expires_in", "refreshTokenExpiresIn", "refresh_expires_in")
     return Token(
@@ -159,7 +162,7 @@ def token_from(fields: Mapping[str, object], sent_at: float) -> Token | None:
         expires_at=None if life is None else sent_at + life,
         refresh_expires_at=None if refresh_life is None else sent_at + refresh_life,
         scope=_scope(fields),
-        token_type=_text(fields, "token_type", "tokenType").lower() or "bearer",
+        token_type=text_field(fields, "token_type", "tokenType").lower() or "bearer",
     )
 
 
@@ -180,6 +183,8 @@ def refusal(
         return _by_status(asked, reply, code, description, said) if reply is not None else _refused(asked, code, description, said, "")
     if meaning.blame is Blame.MOMENT:
         return _unable(asked, reply, said)
+    if meaning.blame is Blame.UNCLEAR:
+        return unanswered(asked, said)
     if meaning.blame is Blame.CONFIGURATION:
         return _refused(asked, code, description, said, meaning.remedy)
     remedy = meaning.remedy or _GRANT_REMEDIES[asked.kind]
@@ -242,7 +247,8 @@ def _place(location: str) -> str:
         return "what is no URL"
 
 
-def _text(fields: Mapping[str, object], *names: str) -> str:
+def text_field(fields: Mapping[str, object], *names: str) -> str:
+    """The first of these fields that holds a text; empty when none does."""
     for name in names:
         value = fields.get(name)
         if isinstance(value, str) and value:

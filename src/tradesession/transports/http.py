@@ -72,24 +72,25 @@ class HttpDriver:
 
     async def _attempt(self, call: _Call) -> HttpReply | Error:
         try:
-            async with (
-                deadline(self._clock, self._timeout),
-                self._opened().request(
+            async with deadline(self._clock, self._timeout):
+                response = await self._opened().request(
                     call.request.method,
                     call.url,
                     headers=call.headers,
                     data=call.body,
                     allow_redirects=False,
                     trace_request_ctx=call,
-                ) as response,
-            ):
-                body, damage = await self._read(response)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return HttpReply(status=response.status, headers=headers, body=body, sent_at=call.sent_at, damage=damage)
+                )
+                try:
+                    body, damage = await self._read(response)
+                finally:
+                    response.close()  # not `async with`: what goes wrong at its end must not cost an answer that was read
         except TimeoutError:
             return call.failed(f"no answer within {self._timeout:g} s")
         except _Broken as broken:
             return call.failure(broken.error)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpReply(status=response.status, headers=headers, body=body, sent_at=call.sent_at, damage=damage)
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, str]:
         """The body, or what is wrong with it: the status alone often says enough."""
@@ -98,7 +99,6 @@ class HttpDriver:
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > self._reply_limit:
-                    response.close()
                     return b"", f"more than {self._reply_limit} bytes"
         except (aiohttp.ClientError, OSError) as error:
             return b"", f"cut off after {len(body)} bytes ({_reason(error)})"
