@@ -1,0 +1,83 @@
+"""What the sandbox can do in more than one way: figures one may want to change, and answers where the real server's is not known.
+
+Pure. Each default is what was observed or documented; the fact sheet's section stands beside it. Settings may be changed while the
+sandbox runs and hold from then on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+HISTORICAL = frozenset({2133, 2137, 2145})
+"""The requests that documents count as historical: deals, trendbars, ticks (section 4)."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """Seconds and bytes unless a name says otherwise."""
+
+    # --- times of a connection (sections 1.4 and 3) ---
+    heartbeat_after: float = 25.0
+    """Silence of the server after which it sends a heartbeat of its own."""
+    idle_timeout: float = 30.0
+    """Silence of the client after which the connection is closed."""
+    authentication_timeout: float = 30.0
+    """Age at which a connection without application authentication is closed, whatever it has sent."""
+    latency: float = 0.0
+    """Delay of everything the server sends, on the sandbox's clock. The real one was seen at 0.04 to 0.13."""
+
+    # --- sizes (section 1.3; the server's own cap is not known) ---
+    max_frame: int = 15_000_000
+
+    # --- rate limits (section 4) ---
+    requests_per_second: int = 50
+    historical_per_second: int = 5
+    historical: frozenset[int] = HISTORICAL
+    """Payload types that count against `historical_per_second`."""
+    retry_after: int = 1
+    """How long a payload type stays blocked, in whole seconds as they travel."""
+    rate_limit_code: Literal["BLOCKED_PAYLOAD_TYPE", "REQUEST_FREQUENCY_EXCEEDED"] = "BLOCKED_PAYLOAD_TYPE"
+    """The server of 2024 blocks the payload type and says for how long; that of 2022 refused the one request."""
+
+    # --- answers (sections 2, 5, 6 and 12) ---
+    unknown_client_code: str = "CH_CLIENT_AUTH_FAILURE"
+    """For a client id nobody registered; CH_OA_CLIENT_NOT_FOUND is the other candidate."""
+    expired_code: str = "OA_AUTH_TOKEN_EXPIRED"
+    """For an access token past its time; CH_ACCESS_TOKEN_INVALID is the other candidate."""
+    unauthorized_account_code: Literal["INVALID_REQUEST", "ACCOUNT_NOT_AUTHORIZED"] = "INVALID_REQUEST"
+    """For a request about an account that is not authorised on the connection."""
+    view_scope_code: str = "TRADING_NOT_ALLOWED"
+    """For an order under a grant that may only look."""
+    empty_payload: Literal["empty", "absent"] = "empty"
+    """Whether a message without fields travels with a payload of no bytes or without a payload."""
+    account_optional_fields: bool = True
+    """Whether the account list says isLive, traderLogin and brokerTitleShort, or the ids alone."""
+    refresh_before_authentication: bool = False
+    """Whether a token may be refreshed on a connection without application authentication."""
+    refresh_events_first: bool = False
+    """Whether 2147 and 2164 go out before the reply to the refresh that causes them, or after it."""
+    keep_subscriptions_on_refresh: bool = False
+    """Whether an account that is authorised again after a refresh finds its subscriptions as they were."""
+    announce_expiry: bool = True
+    """Whether a token that runs out is announced by 2147 and 2164 to the connections that use it."""
+    partial_subscription: bool = False
+    """Whether a list of new and already subscribed symbols is taken for the new ones, or refused as a whole."""
+    version: str = "sandbox-1"
+
+    common_errors: bool = False
+    """Whether errors travel as 50 (the common layer) or as 2142, which is what was seen."""
+    max_connections: int | None = None
+    """Application-authenticated connections of one application; one more is refused with CONNECTIONS_LIMIT_EXCEEDED."""
+
+    # --- OAuth over HTTP (section 7) ---
+    echo_state: bool = True
+    """Whether `state` comes back on the redirect; documents do not mention it."""
+    oauth_error_status: int = 200
+    """HTTP status of a refused token request: the official clients look into the body, so 200 is what they expect."""
+    oauth_error_shape: Literal["ctrader", "rfc6749"] = "ctrader"
+    """Either the body of a success with `errorCode` filled in, or `error` and `error_description`."""
+    snake_case_copies: bool = False
+    """Whether a success also says access_token, refresh_token, expires_in, as the server of 2015 did."""
+    consent_ends_refresh_token: bool = False
+    """Whether a new consent ends the refresh tokens of earlier ones: documents say yes, observation says no."""
