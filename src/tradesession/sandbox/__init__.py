@@ -14,7 +14,7 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority
@@ -49,6 +49,10 @@ class Sandbox:
         if self._ctrader is None:
             raise RuntimeError("the sandbox is not running: use it as `async with Sandbox() as sandbox:`")
         return self._ctrader
+
+    def describe(self) -> dict[str, Any]:
+        """What a program in another process needs, by platform: the JSON line of `tradesession sandbox --json`."""
+        return {"ctrader": self.ctrader.describe()}
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

@@ -1,7 +1,7 @@
 """Faults: what goes wrong on purpose, as switches that hold until they are taken back. Every name also works on the command line.
 
-Pure. A switch acts on every connection, also on those that are open when it is set. Numbers in brackets are those of the fact
-sheet's list of faults seen in the wild, section 9.7; the others are ways in which bytes and connections fail.
+Pure. A switch acts on every connection, also on those that are open when it is set. Most were seen in the wild (fact sheet, section
+9.7); the others are ways in which bytes and connections fail.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def selects(selection: Selection, payload_type: int) -> bool:
     return payload_type in selection or registry.class_for(payload_type) in selection
 
 
-def _switch(default: object, text: str, kind: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text, "kind": kind})
+def _switch(default: object, text: str, kind: str, *, name: str = "") -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, "kind": kind, "name": name})
 
 
 def _nothing() -> None:
@@ -49,7 +49,7 @@ class Switches:
 
     # --- connecting ---
     refuse_connections: bool = _switch(False, "nobody listens: connections are refused", "flag")
-    tls_hang: bool = _switch(False, "connections are accepted and TLS never answers [3]", "flag")
+    tls_hang: bool = _switch(False, "connections are accepted and TLS never answers", "flag")
     accept_and_close: bool = _switch(False, "connections are accepted, TLS included, and closed at once", "flag")
     wrong_certificate: Flaw | Literal[""] = _switch("", "a certificate to refuse: of another host or authority, or expired", "flaw")
 
@@ -58,7 +58,7 @@ class Switches:
     glue_output: float = _switch(0.0, "output is held for that many seconds and leaves in one piece", "seconds")
     cut_output_after: int | None = _switch(None, "the connection is cut after the server has sent that many bytes", "number")
     cut_input_after: int | None = _switch(None, "the connection is cut after the client has sent that many bytes", "number")
-    half_open: bool = _switch(False, "the server hears nothing, says nothing and closes nothing [2]", "flag")
+    half_open: bool = _switch(False, "the server hears nothing, says nothing and closes nothing", "flag")
     stop_reading: bool = _switch(False, "the server reads no more: the client's send buffer fills", "flag")
 
     # --- frames ---
@@ -66,28 +66,26 @@ class Switches:
     oversized_frame: bool = _switch(False, "in place of each reply, a frame is announced that is over every cap", "flag")
 
     # --- messages ---
-    unanswered_requests: Selection = _switch(False, "these requests get no answer, e.g. 2106 [1]", "payload types")
+    unanswered_requests: Selection = _switch(False, "these requests get no answer, e.g. 2106", "payload types")
     undecodable_replies: Selection = _switch(False, "the replies to these requests do not parse", "payload types")
     wrong_reply_type: Selection = _switch(False, "these requests are answered with a message of another type", "payload types")
     blocked_payload_types: Selection = _switch(
-        False, "these requests are refused with BLOCKED_PAYLOAD_TYPE and retryAfter [6]", "payload types"
+        False, "these requests are refused with BLOCKED_PAYLOAD_TYPE and retryAfter", "payload types"
     )
-    cant_route: bool = _switch(False, "everything about an account is refused with CANT_ROUTE_REQUEST [11]", "flag")
-    maintenance_until: float | None = _switch(None, "maintenance, for that many seconds from now", "from now")
-    unknown_fields: bool = _switch(False, "every message has fields that nobody knows [9]", "flag")
-    unknown_enum_values: bool = _switch(False, "optional enum fields have values that nobody knows [9]", "flag")
-    unknown_payload_types: bool = _switch(False, "before each reply comes a message of a type that nobody knows [9]", "flag")
-    foreign_message_ids: bool = _switch(False, "events carry a clientMsgId of somebody else [10]", "flag")
+    cant_route: bool = _switch(False, "everything about an account is refused with CANT_ROUTE_REQUEST", "flag")
+    maintenance_until: float | None = _switch(None, "maintenance, for that many seconds from now", "from now", name="maintenance")
+    unknown_fields: bool = _switch(False, "every message has fields that nobody knows", "flag")
+    unknown_enum_values: bool = _switch(False, "optional enum fields have values that nobody knows", "flag")
+    unknown_payload_types: bool = _switch(False, "before each reply comes a message of a type that nobody knows", "flag")
+    foreign_message_ids: bool = _switch(False, "events carry a clientMsgId of somebody else", "flag")
     events_before_reply: bool = _switch(False, "events come between each request and its reply", "flag")
     reorder_replies: bool = _switch(False, "replies that fall together leave in the opposite order", "flag")
-    first_spot: FirstSpot = _switch(
-        "", "the first price after a subscription: duplicate, before-reply, after-tick, missing [14]", "first spot"
-    )
+    first_spot: FirstSpot = _switch("", "the first price after a subscription: duplicate, before-reply, after-tick, missing", "first spot")
     no_heartbeats: bool = _switch(False, "the server sends no heartbeats of its own", "flag")
 
     # --- sessions ---
-    disconnect_after: float | None = _switch(None, "2148, then close, that many seconds after a connection opened [12]", "seconds")
-    account_disconnect_after: float | None = _switch(None, "2164 that many seconds after an account was authorised [4]", "seconds")
+    disconnect_after: float | None = _switch(None, "2148, then close, that many seconds after a connection opened", "seconds")
+    account_disconnect_after: float | None = _switch(None, "2164 that many seconds after an account was authorised", "seconds")
 
     # --- the token endpoint ---
     token_reply_lost: bool = _switch(False, "the token endpoint does its work and hangs up without an answer", "flag")
@@ -133,15 +131,24 @@ class Switches:
                 case _:
                     return _choice(value, _CHOICES[kind])
         except (KeyError, ValueError) as error:
-            wanted = "|".join(_CHOICES[kind]) if kind in _CHOICES else kind
-            raise ConfigurationError(f"fault {name!r} cannot be {value!r}: give it as {name}={wanted.upper()}") from error
+            raise ConfigurationError(f"fault {name!r} cannot be {value!r}: give it as {name}={_FORMS[kind]}") from error
 
 
-_SWITCHES: Final = {field.name.replace("_", "-"): field for field in dataclasses.fields(Switches) if "kind" in field.metadata}
+_SWITCHES: Final = {
+    field.metadata["name"] or field.name.replace("_", "-"): field for field in dataclasses.fields(Switches) if "kind" in field.metadata
+}
 _FLAGS: Final = {"": True, "1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 _CHOICES: Final = {
     "flaw": get_args(Flaw),
     "first spot": tuple(filter(None, get_args(FirstSpot))),
+}
+_FORMS: Final = {
+    "flag": "on or =off, or without a value",
+    "number": "a whole number",
+    "seconds": "a number of seconds",
+    "from now": "a number of seconds",
+    "payload types": "numbers or message names with commas between, or without a value for all of them",
+    **{kind: " or ".join(choices) for kind, choices in _CHOICES.items()},
 }
 
 

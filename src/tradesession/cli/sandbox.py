@@ -1,0 +1,103 @@
+"""`tradesession sandbox`: the local servers as a program of their own.
+
+With --json, standard output carries exactly one line, written when every server listens; everything else goes to standard error.
+Serves until SIGINT or SIGTERM and then exits with 0, leaving nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tradesession.errors import ConfigurationError
+from tradesession.sandbox import Sandbox
+from tradesession.sandbox.ctrader import known_faults
+
+EXIT_USAGE: Final = 2
+"""An option is wrong: nothing was started."""
+
+
+def sandbox(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when all servers listen, and nothing else.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Listen on ports without TLS too.")] = False,
+    seed: Annotated[int, typer.Option(help="Accounts, ids, tokens and prices are the same for the same seed.")] = 1,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=VALUE]", help="Something that goes wrong; may be repeated. `help` lists them.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The loopback address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run local servers that behave like the platforms: to try things out, and to test bots against."""
+    if "help" in (fault or ()):
+        _list_faults()
+        return
+    try:
+        asyncio.run(_serve(Sandbox(seed, plain=plain, host=host), fault or [], as_json=as_json))
+    except ConfigurationError as error:
+        typer.echo(f"tradesession sandbox: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE) from None
+    except OSError as error:
+        typer.echo(f"tradesession sandbox: cannot listen on {host}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve(servers: Sandbox, faults: list[str], *, as_json: bool) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with servers:
+        for assignment in faults:
+            name, _, value = assignment.partition("=")
+            servers.ctrader.faults.set(name, value)
+        if as_json:
+            typer.echo(json.dumps(servers.describe()))  # flushes
+        else:
+            _introduce(servers.describe(), faults)
+        await stopped.wait()
+
+
+def _introduce(described: dict[str, Any], faults: list[str]) -> None:
+    ctrader = described["ctrader"]
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("\n[bold]The sandbox is up.[/] Ctrl-C ends it.\n")
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    for environment in ("demo", "live"):
+        endpoint = ctrader[environment]
+        table.add_row(f"cTrader {environment}", f"{endpoint['host']}:{endpoint['port']}   {endpoint['websocket_url']}")
+        if "plain_port" in endpoint:
+            table.add_row("", f"{endpoint['host']}:{endpoint['plain_port']} without TLS")
+    for label, key in (("Consent", "auth_url"), ("Tokens", "token_url"), ("Redirect", "redirect_uri"), ("Trust", "ca_file")):
+        table.add_row(label, ctrader[key])
+    for account in ctrader["accounts"]:
+        kind = "live" if account["isLive"] else "demo"
+        table.add_row("Account", f"{account['ctidTraderAccountId']}   {account['traderLogin']}, {kind}, {account['brokerTitleShort']}")
+    for assignment in faults:
+        table.add_row("[red]Fault[/]", assignment)
+    console.print(table)
+    console.print("\nTo point a bot at it:\n")
+    for name, value in _environment(ctrader).items():
+        console.print(f"  export {name}={value}", markup=False)
+    console.print()
+
+
+def _environment(ctrader: dict[str, Any]) -> dict[str, str]:
+    names = ("client_id", "client_secret", "access_token", "refresh_token", "ca_file")
+    values = {name.upper(): ctrader[name] for name in names} | {"HOST": ctrader["demo"]["host"], "PORT": str(ctrader["demo"]["port"])}
+    return {f"TRADESESSION_CTRADER_{name}": value for name, value in values.items()}
+
+
+def _list_faults() -> None:
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("Fault", style="bold")
+    table.add_column("What goes wrong")
+    for name, text in known_faults().items():
+        table.add_row(name, text)
+    Console(highlight=False).print(table)
