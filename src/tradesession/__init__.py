@@ -1,1 +1,74 @@
-"""tradesession: an asyncio session layer for trading platforms."""
+"""tradesession: an asyncio session layer for trading platforms.
+
+`connect(config)` opens one session, `SessionManager` many. The platforms are packages: `tradesession.ctrader`. Every exception has the
+root `tradesession.Error`.
+"""
+
+from tradesession.errors import (
+    CertificateRefused,
+    ConfigurationError,
+    Conflict,
+    DeadlineExceeded,
+    Error,
+    InvalidRequest,
+    LinkLost,
+    NotSent,
+    OutcomeUnknown,
+    ProtocolError,
+    ReauthorizationRequired,
+    Rejected,
+    SessionClosed,
+    StoreError,
+    StoreUnreachable,
+    StoreUnusable,
+    TokenEndpointUnreachable,
+    TokenError,
+    TokenRefused,
+    UncertainExchange,
+    UnknownAccount,
+    Unreachable,
+)
+from tradesession.secrets import Secret
+from tradesession.session.manager import SessionManager, connect
+from tradesession.session.session import Session
+from tradesession.session.states import SessionState
+from tradesession.session.streams import EventStream, Gap, StreamStatistics
+from tradesession.verdict import Action, Level, Verdict
+
+__all__ = [
+    "Action",
+    "CertificateRefused",
+    "ConfigurationError",
+    "Conflict",
+    "DeadlineExceeded",
+    "Error",
+    "EventStream",
+    "Gap",
+    "InvalidRequest",
+    "Level",
+    "LinkLost",
+    "NotSent",
+    "OutcomeUnknown",
+    "ProtocolError",
+    "ReauthorizationRequired",
+    "Rejected",
+    "Secret",
+    "Session",
+    "SessionClosed",
+    "SessionManager",
+    "SessionState",
+    "StoreError",
+    "StoreUnreachable",
+    "StoreUnusable",
+    "StreamStatistics",
+    "TokenEndpointUnreachable",
+    "TokenError",
+    "TokenRefused",
+    "UncertainExchange",
+    "UnknownAccount",
+    "Unreachable",
+    "Verdict",
+    "connect",
+]
+
+__version__ = "0.1.0"

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError
 from tradesession.options import boolean, integers, read_options, words
 from tradesession.secrets import Secret
+from tradesession.session.services import Services
+from tradesession.tokens.token import Token
+
+if TYPE_CHECKING:
+    from tradesession.ctrader.client import Session
 
 Environment = Literal["demo", "live"]
 TransportName = Literal["tcp", "websocket"]
@@ -31,6 +36,26 @@ PREFIX: Final = "TRADESESSION_CTRADER_"
 """What the environment variables of `Config.from_env` begin with."""
 
 
+class FixedTokens:
+    """A token that is what it is."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def get(self, min_ttl: float | None = None) -> Token:
+        """The token."""
+        return self._token
+
+    async def reject(self, token: Token) -> None:
+        """There is no other one."""
+
+    async def changes(self) -> AsyncIterator[Token]:
+        """None ever."""
+        none: tuple[Token, ...] = ()
+        for token in none:
+            yield token
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A cTrader application, a grant, and how to reach the server.
@@ -41,7 +66,8 @@ class Config:
     The accounts to authorise are those of `environment` that match `accounts` (ctidTraderAccountId), `logins` (the number that the terminal
     shows) or `brokers` (brokerTitleShort, any case); with none of the three, all of them.
 
-    `host` and `port` replace the public endpoint of `environment`, `websocket_url` the address derived from them. The connection is
+    `host` and `port` replace the public endpoint of `environment`; `websocket_url` replaces the address derived from them, and is used with
+    `transport="websocket"` only. The connection is
     verified TLS: by the system's authorities, by `ca_file` (PEM) or as `ssl_context` says. `plaintext` is for loopback only.
     Times are in seconds, `max_frame` in bytes; the defaults and their reasons stand in `tradesession.policy`.
 
@@ -97,8 +123,6 @@ class Config:
         for name in ("connect_timeout", "step_timeout", "request_timeout", "close_timeout"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0 seconds")
-        if self.websocket_url and self.transport != "websocket":
-            raise ConfigurationError("websocket_url goes with transport='websocket' only; set it, or leave the address out")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
@@ -131,6 +155,12 @@ class Config:
         """The WebSocket address: `websocket_url`, or the endpoint's root."""
         host, port = self.endpoint
         return self.websocket_url or f"{'ws' if self.plaintext else 'wss'}://{host}:{port}"
+
+    def create_session(self, services: Services) -> Session:
+        """For a SessionManager: the session of this configuration, not yet started."""
+        from tradesession.ctrader.client import Session
+
+        return Session(self, FixedTokens(Token(access=Secret(self.access_token or ""))), services)
 
     def _keep_secrets_secret(self) -> None:
         for name in ("client_secret", "access_token", "refresh_token"):

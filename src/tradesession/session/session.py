@@ -65,6 +65,11 @@ class Session(ABC):
         return self._state
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the session is over."""
+        return self._closed.is_set()
+
+    @property
     def cause(self) -> Exception | None:
         """Why the session ended by itself; None while it lives and after an `aclose`."""
         return self._cause

@@ -1,0 +1,117 @@
+"""The README's Python: every block passes mypy strict as it stands and runs against the sandbox."""
+
+import ast
+import asyncio
+import os
+import re
+import signal
+import sys
+import textwrap
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tradesession
+from tradesession import ctrader
+from tradesession.ctrader.messages import ProtoOATraderReq
+from tradesession.sandbox import Sandbox
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+PROGRAMS = [block for block in BLOCKS if "asyncio.run" in block]
+TESTS = [block for block in BLOCKS if "async def test_" in block]
+SNIPPETS = [block for block in BLOCKS if block not in PROGRAMS + TESTS]
+
+PREAMBLE = """
+import tradesession
+from tradesession import ctrader
+from tradesession.ctrader.messages import ProtoOATraderReq
+"""
+CONTEXT = "session: ctrader.Session, account: ctrader.Account, request: ProtoOATraderReq"
+
+
+def as_function(snippet: str, name: str) -> str:
+    return f"async def {name}({CONTEXT}) -> None:\n" + textwrap.indent(snippet, "    ")
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    assert len(PROGRAMS) == 1
+    assert len(TESTS) == 1
+    assert len(SNIPPETS) == len(BLOCKS) - 2 >= 4
+
+
+def test_every_block_passes_mypy_strict(tmp_path: Path) -> None:
+    mypy_api = pytest.importorskip("mypy.api", reason="mypy is not installed")
+    snippets = tmp_path / "snippets.py"
+    snippets.write_text(PREAMBLE + "\n\n".join(as_function(snippet, f"snippet_{n}") for n, snippet in enumerate(SNIPPETS)))
+    whole = [snippets]
+    for number, block in enumerate(PROGRAMS + TESTS):
+        whole.append(tmp_path / f"block_{number}.py")
+        whole[-1].write_text(block if "import tradesession\n" in block else "import tradesession\n" + block)
+    report, errors, status = mypy_api.run(["--strict", "--no-incremental", *map(str, whole)])
+    assert status == 0, report + errors
+
+
+async def test_the_ten_line_bot_prints_quotes(tmp_path: Path) -> None:
+    async with Sandbox(seed=1) as sandbox:
+        program = tmp_path / "bot.py"
+        program.write_text(PROGRAMS[0])
+        bot = await asyncio.create_subprocess_exec(
+            sys.executable, "-u", str(program), env=os.environ | environment(sandbox), stdout=asyncio.subprocess.PIPE
+        )
+        assert bot.stdout is not None
+        try:
+            async with asyncio.timeout(20):
+                lines = [(await bot.stdout.readline()).decode() for _ in range(4)]
+        finally:
+            bot.send_signal(signal.SIGKILL)
+            await bot.communicate()
+    for line in lines:
+        assert re.fullmatch(r"(EURUSD|GBPUSD) \d\.\d{5} \d\.\d{5}\n", line)
+
+
+async def test_the_test_of_a_bot_passes() -> None:
+    names: dict[str, object] = {"tradesession": tradesession}
+    exec(TESTS[0], names)
+    test: Any = next(value for name, value in names.items() if name.startswith("test_"))
+    await test()
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.splitlines()[0][:40])
+async def test_the_snippet_runs(snippet: str) -> None:
+    endless = any(isinstance(node, ast.AsyncFor) for node in ast.walk(ast.parse(textwrap.dedent(as_function(snippet, "f")))))
+    async with Sandbox(seed=1) as sandbox:
+        async with tradesession.connect(sandbox.ctrader.config()) as session:
+            account = session.accounts[0]
+            names = {"tradesession": tradesession, "ctrader": in_the_sandbox(sandbox), "ProtoOATraderReq": ProtoOATraderReq}
+            exec(as_function(snippet, "example"), names)
+            example: Any = names["example"]
+            running = asyncio.ensure_future(example(session, account, ProtoOATraderReq(ctidTraderAccountId=account.id)))
+            done, _ = await asyncio.wait([running], timeout=0.3 if endless else 10)
+            assert bool(done) is not endless
+            running.cancel()
+            outcome = (await asyncio.gather(running, return_exceptions=True))[0]
+            assert outcome is None or (endless and isinstance(outcome, asyncio.CancelledError))
+
+
+def in_the_sandbox(sandbox: Sandbox) -> types.SimpleNamespace:
+    """The package `ctrader`, whose configurations lead to the sandbox: one address for each environment has no variable."""
+    return types.SimpleNamespace(Config=types.SimpleNamespace(from_env=sandbox.ctrader.config), Session=ctrader.Session)
+
+
+def environment(sandbox: Sandbox) -> dict[str, str]:
+    """What a bot of this machine would have set, to be let in by the sandbox."""
+    config = sandbox.ctrader.config()
+    host, port = config.endpoint
+    facts = {
+        "CLIENT_ID": config.client_id,
+        "CLIENT_SECRET": tradesession.Secret(config.client_secret).reveal(),
+        "ACCESS_TOKEN": tradesession.Secret(config.access_token or "").reveal(),
+        "HOST": host,
+        "PORT": str(port),
+        "CA_FILE": str(config.ca_file),
+        "ACCOUNTS": str(next(account.id for account in sandbox.ctrader.accounts if not account.is_live)),
+    }
+    return {f"TRADESESSION_CTRADER_{name}": value for name, value in facts.items()}
