@@ -82,23 +82,22 @@ async def test_the_test_of_a_bot_passes() -> None:
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.splitlines()[0][:40])
 async def test_the_snippet_runs(snippet: str) -> None:
     endless = any(isinstance(node, ast.AsyncFor) for node in ast.walk(ast.parse(textwrap.dedent(as_function(snippet, "f")))))
-    async with Sandbox(seed=1) as sandbox:
-        async with tradesession.connect(sandbox.ctrader.config()) as session:
-            account = session.accounts[0]
-            names = {"tradesession": tradesession, "ctrader": in_the_sandbox(sandbox), "ProtoOATraderReq": ProtoOATraderReq}
-            exec(as_function(snippet, "example"), names)
-            example: Any = names["example"]
-            running = asyncio.ensure_future(example(session, account, ProtoOATraderReq(ctidTraderAccountId=account.id)))
-            done, _ = await asyncio.wait([running], timeout=0.3 if endless else 10)
-            assert bool(done) is not endless
-            running.cancel()
-            outcome = (await asyncio.gather(running, return_exceptions=True))[0]
-            assert outcome is None or (endless and isinstance(outcome, asyncio.CancelledError))
+    async with Sandbox(seed=1) as sandbox, tradesession.connect(sandbox.ctrader.config()) as session:
+        account = session.accounts[0]
+        names = {"tradesession": tradesession, "ctrader": in_the_sandbox(sandbox), "ProtoOATraderReq": ProtoOATraderReq}
+        exec(as_function(snippet, "example"), names)
+        example: Any = names["example"]
+        running = asyncio.ensure_future(example(session, account, ProtoOATraderReq(ctidTraderAccountId=account.id)))
+        done, _ = await asyncio.wait([running], timeout=0.3 if endless else 10)
+        assert bool(done) is not endless
+        running.cancel()
+        outcome = (await asyncio.gather(running, return_exceptions=True))[0]
+        assert outcome is None or (endless and isinstance(outcome, asyncio.CancelledError))
 
 
 def in_the_sandbox(sandbox: Sandbox) -> types.SimpleNamespace:
     """The package `ctrader`, whose configurations lead to the sandbox: one address for each environment has no variable."""
-    return types.SimpleNamespace(Config=types.SimpleNamespace(from_env=sandbox.ctrader.config), Session=ctrader.Session)
+    return types.SimpleNamespace(**vars(ctrader) | {"Config": types.SimpleNamespace(from_env=sandbox.ctrader.config)})
 
 
 def environment(sandbox: Sandbox) -> dict[str, str]:
