@@ -65,12 +65,7 @@ class HttpDriver:
         if self._closed:
             raise NotSent(f"{request} was not sent: the HTTP driver is closed")
         call = _Call(request, self._origins, self._clock)
-        outcome = await self._attempt(call)
-        if isinstance(outcome, Error):  # raised out here, so that no exception of aiohttp is its context
-            raise outcome
-        return outcome
-
-    async def _attempt(self, call: _Call) -> HttpReply | Error:
+        outcome: HttpReply | Error
         try:
             async with deadline(self._clock, self._timeout):
                 response = await self._opened().request(
@@ -82,27 +77,30 @@ class HttpDriver:
                     trace_request_ctx=call,
                 )
                 try:
-                    body, damage = await self._read(response)
+                    outcome = await self._read(response, call.sent_at)
                 finally:
                     response.close()  # not `async with`: what goes wrong at its end must not cost an answer that was read
         except TimeoutError:
-            return call.failed(f"no answer within {self._timeout:g} s")
+            outcome = call.failed(f"no answer within {self._timeout:g} s")
         except _Broken as broken:
-            return call.failure(broken.error)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpReply(status=response.status, headers=headers, body=body, sent_at=call.sent_at, damage=damage)
+            outcome = call.failure(broken.error)
+        if isinstance(outcome, Error):  # raised out here, so that no exception of aiohttp is its context
+            raise outcome
+        return outcome
 
-    async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, str]:
-        """The body, or what is wrong with it: the status alone often says enough."""
-        body = bytearray()
+    async def _read(self, response: aiohttp.ClientResponse, sent_at: float) -> HttpReply:
+        """The reply; of a body that is too long or not whole only what is wrong with it, since the status alone often says enough."""
+        body, damage = bytearray(), ""
         try:
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > self._reply_limit:
-                    return b"", f"more than {self._reply_limit} bytes"
+                    damage = f"more than {self._reply_limit} bytes"
+                    break
         except (aiohttp.ClientError, OSError) as error:
-            return b"", f"cut off after {len(body)} bytes ({_reason(error)})"
-        return bytes(body), ""
+            damage = f"cut off after {len(body)} bytes ({_reason(error)})"
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpReply(status=response.status, headers=headers, body=b"" if damage else bytes(body), sent_at=sent_at, damage=damage)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
