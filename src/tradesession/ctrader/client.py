@@ -253,6 +253,11 @@ class Session(BaseSession, TypedRequests):
             except Error as error:
                 account.enter(AccountState.SUSPENDED, error)
                 _log.warning("%s: account %d stays suspended: %s", self.name, account.id, error)
+                return
+            try:
+                await self._spots.restore(account)
+            except Error as error:
+                _log.warning("%s: the quotes of account %d did not come back: %s", self.name, account.id, error)
 
         self._restoring[account.id] = self._tasks.spawn(restore(), name=f"{self.name} restores account {account.id}")
 

@@ -174,6 +174,14 @@ class Spots:
             except Error:
                 return  # the intent is gone, and stray events are dropped: what the server thinks of it no longer matters
 
+    async def restore(self, account: Account) -> None:
+        """Subscribe anew what is wanted of this account; its authorisation may have taken the subscriptions with it."""
+        wanted = {symbol_id: book for (account_id, symbol_id), book in self._books.items() if account_id == account.id}
+        for timestamps in (False, True):
+            ids = [symbol_id for symbol_id, book in wanted.items() if any(s.timestamps for s in book.streams) is timestamps]
+            if ids:
+                await self._subscribe(account.id, ids, timestamps=timestamps)
+
     def event(self, event: ProtoOASpotEvent) -> None:
         """A spot event arrived; one that nobody wants (any more) is dropped."""
         book = self._books.get((event.ctidTraderAccountId, event.symbolId))
