@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from typing import NoReturn, final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 MASK = "***"
 
@@ -33,12 +34,12 @@ class Secret:
     @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of the SHA-256: enough to tell two secrets apart in a log, useless to an attacker."""
-        return hashlib.sha256(self._value.encode()).hexdigest()[:8]
+        return hashlib.sha256(self._bytes()).hexdigest()[:8]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(self._bytes(), other._bytes())
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
@@ -64,21 +65,47 @@ class Secret:
     def __deepcopy__(self, memo: object) -> Secret:
         return self
 
+    def _bytes(self) -> bytes:
+        # Environment variables may hold lone surrogates; the error of a strict codec would carry the whole value.
+        return self._value.encode(errors="surrogatepass")
+
 
 def redact_url(url: str) -> str:
-    """The URL without its query's values, fragment, user and password: fit for a log or an exception."""
-    parts = urlsplit(url)
+    """The URL without its query's values, fragment, user and password: fit for a log or an exception. Takes any text, raises nothing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its message would show what stands where the port or the host should
+        return "(an address that cannot be read)"
     host = parts.hostname or ""
     netloc = f"[{host}]" if ":" in host else host
-    if parts.port is not None:
-        netloc += f":{parts.port}"
-    query = "&".join(f"{pair.split('=', 1)[0]}={MASK}" for pair in parts.query.split("&") if pair)
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+    if port is not None:
+        netloc += f":{port}"
+    before, at, path = parts.path.rpartition("@")  # a password with a slash, or an address without its scheme, puts them here
+    query = "&".join(_masked(pair) for pair in parts.query.split("&") if pair)
+    return urlunsplit((parts.scheme, netloc, MASK + at + path if before else path, query, ""))
 
 
 def redact_text(text: str, secrets: Iterable[Secret]) -> str:
-    """The text with every occurrence of the given secrets masked; for texts that a server wrote."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret.reveal(), MASK)
-    return text
+    """The text with every occurrence of the given secrets masked, also as URLs and JSON spell them; for texts that a server wrote."""
+    spans = sorted(span for secret in secrets if secret for span in _occurrences(text, secret.reveal()))
+    pieces: list[str] = []
+    position = 0
+    for start, end in spans:
+        if start >= position:  # else it overlaps the one before, and one mask covers both
+            pieces += (text[position:start], MASK)
+        position = max(position, end)
+    return "".join((*pieces, text[position:]))
+
+
+def _masked(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}={MASK}" if equals else MASK
+
+
+def _occurrences(text: str, value: str) -> Iterator[tuple[int, int]]:
+    for form in {value, quote(value, "", errors="surrogatepass"), quote_plus(value, errors="surrogatepass"), json.dumps(value)[1:-1]}:
+        start = text.find(form)
+        while start >= 0:
+            yield start, start + len(form)
+            start = text.find(form, start + 1)
