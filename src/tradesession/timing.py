@@ -76,12 +76,16 @@ class AdjustableClock:
     async def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0) -> None:
         """Push the clock forward by the sum of the arguments."""
         target = self.monotonic() + seconds + 60 * minutes + 3600 * hours + 86400 * days
-        while (due := self._timers.next_timer()) is not None and due <= target:
-            self._pushed += max(0.0, due - self.monotonic())
-            self._timers.step(due)
+        try:
+            while (due := self._timers.next_timer()) is not None and due <= target:
+                self._pushed += max(0.0, due - self.monotonic())
+                self._timers.step(due)
+                await self._settle()
+            self._pushed += max(0.0, target - self.monotonic())
             await self._settle()
-        self._pushed += max(0.0, target - self.monotonic())
-        await self._settle()
+        finally:
+            self._disarm()  # what is left is due sooner, in real time, than when it was armed
+            self._arm()
 
     async def _settle(self) -> None:
         for _ in range(self.TURNS_PER_TIMER):
@@ -91,10 +95,14 @@ class AdjustableClock:
         due = self._timers.next_timer()
         if due is None or (self._wakeup is not None and self._wakeup[0] <= due):
             return
-        if self._wakeup is not None:
-            self._wakeup[1].cancel()
+        self._disarm()
         loop = asyncio.get_running_loop()
         self._wakeup = (due, loop.call_later(max(0.0, due - self.monotonic()), self._fire))
+
+    def _disarm(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup[1].cancel()
+            self._wakeup = None
 
     def _fire(self) -> None:
         self._wakeup = None
