@@ -105,7 +105,13 @@ class Hooks:
     def add(self, hook: Hook) -> Callable[[], None]:
         """Call `hook` for every record from now on."""
         self._hooks.append(hook)
-        return lambda: self._hooks.remove(hook)
+
+        def remove() -> None:
+            if hook in self._hooks:
+                self._hooks.remove(hook)
+                self._reported.discard(id(hook))  # the next one at this address has not failed yet
+
+        return remove
 
     def emit(self, record: Record) -> None:
         """Hand the record to every hook."""
