@@ -70,6 +70,7 @@ class FrameDecoder:
         length: int = _LENGTH.unpack_from(data, position)[0]
         if length > self._max_frame:
             self._failed = True
+            self._rest.clear()
             raise ProtocolError(
                 f"the peer announced a frame of {length} bytes, and the cap is {self._max_frame}: "
                 "either it does not speak this protocol (wrong port?), or max_frame must be raised"

@@ -44,9 +44,11 @@ class HttpRequest:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """Every secret that the request carries: what must not come back in a text that the server wrote."""
+        """Every secret that the request carries, those of a header also without their scheme: what no text of the server may show."""
         values = [value for pairs in (self.query, self.form, self.headers) for _, value in pairs]
-        return tuple(value for value in (*values, self.body) if isinstance(value, Secret))
+        secrets = [value for value in (*values, self.body) if isinstance(value, Secret)]
+        bare = [Secret(credentials) for _, value in self.headers if (credentials := _credentials(value))]
+        return (*secrets, *bare)
 
     def __str__(self) -> str:
         return f"{self.method} {redact_url(self.url)}"
@@ -119,6 +121,11 @@ def origin(url: str) -> str:
         raise ConfigurationError(f"the URL {redact_url(url)} carries a user or a password; give them by their own options")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _credentials(header: str | Secret) -> str:
+    """What follows the scheme in the secret value of a header, as in `Basic …`."""
+    return header.reveal().partition(" ")[2] if isinstance(header, Secret) else ""
 
 
 def _http_date(text: str) -> float | None:

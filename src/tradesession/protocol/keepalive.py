@@ -25,7 +25,7 @@ class Pulse(enum.Enum):
 class Keepalive:
     """The two deadlines of one link, in seconds of monotonic time."""
 
-    __slots__ = ("_heard", "_interval", "_next_beat", "_timeout")
+    __slots__ = ("_dead_at", "_heard", "_interval", "_next_beat", "_timeout")
 
     def __init__(
         self, now: float, *, interval: float = policy.HEARTBEAT_INTERVAL, liveness_timeout: float = policy.LIVENESS_TIMEOUT
@@ -41,12 +41,17 @@ class Keepalive:
             )
         self._interval = interval
         self._timeout = liveness_timeout
-        self._heard = now
-        self._next_beat = now + interval
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """The connection stands: both deadlines count from now."""
+        self.received(now)
+        self._next_beat = now + self._interval
 
     def received(self, now: float) -> None:
         """Something came from the peer."""
         self._heard = now
+        self._dead_at = now + self._timeout  # kept as a point in time: `now - heard` may round to just below the timeout for ever
 
     def silence(self, now: float) -> float:
         """Seconds since the peer was last heard."""
@@ -54,7 +59,7 @@ class Keepalive:
 
     def poll(self, now: float) -> Pulse:
         """What is due at `now`. A BEAT is given once per interval; beats that were missed are not made up for."""
-        if now - self._heard >= self._timeout:
+        if now >= self._dead_at:
             return Pulse.DEAD
         if now >= self._next_beat:
             self._next_beat += self._interval
@@ -65,4 +70,4 @@ class Keepalive:
 
     def next_poll(self) -> float:
         """The time at which `poll` has something to say at the earliest."""
-        return min(self._next_beat, self._heard + self._timeout)
+        return min(self._next_beat, self._dead_at)
