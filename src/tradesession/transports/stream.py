@@ -10,13 +10,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import Error, LinkLost, Unreachable
+from tradesession.errors import ConfigurationError, Error, LinkLost, Unreachable
 from tradesession.timing import SYSTEM_CLOCK, deadline
-from tradesession.transports.tls import certificate_refused
+from tradesession.transports.tls import certificate_refused, is_loopback
 
 
 class Receiver(Protocol):
@@ -67,8 +67,12 @@ class StreamTransport(asyncio.Protocol):
         """Bytes from the peer. May raise a tradesession Error, which ends the connection."""
         raise NotImplementedError
 
-    def say_goodbye(self) -> None:
-        """Send what the protocol wants to be sent before an orderly close."""
+    def say_goodbye(self) -> bool:
+        """Send what the protocol wants to be sent before an orderly close; whether the peer's answer is to be waited for."""
+        return False
+
+    def received_after_goodbye(self, data: bytes) -> None:
+        """Bytes that came after `say_goodbye`: nobody's, unless the answer to it is among them."""
 
     def send(self, frame: bytes) -> None:
         """See Transport."""
@@ -81,11 +85,13 @@ class StreamTransport(asyncio.Protocol):
 
     def fail(self, cause: Error) -> None:
         """End the connection for this reason; only the first one counts."""
-        if not self._lost:
-            self._lost = True
-            self._writable.set()
-            self._receiver.lost(cause)
+        self._end(cause)
         self.abort()
+
+    def close(self) -> None:
+        """Close the socket when everything written has left."""
+        if self._transport is not None:
+            self._transport.close()
 
     @property
     def is_lost(self) -> bool:
@@ -96,9 +102,8 @@ class StreamTransport(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=policy.WRITE_HIGH_WATER)
+        self._transport = cast("asyncio.Transport", transport)  # other loops than asyncio's have classes of their own
+        self._transport.set_write_buffer_limits(high=policy.WRITE_HIGH_WATER)
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -106,14 +111,15 @@ class StreamTransport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         if self._lost:
+            self.received_after_goodbye(data)
             return
         try:
             self.bytes_received(data)
         except Error as error:
-            self.fail(error)
+            self.fail(error.with_traceback(None))  # its frames hold what came in, and that may hold tokens
 
     def eof_received(self) -> None:
-        """The peer has finished; so have we (the base class's answer closes the transport)."""
+        """The peer has finished; so have we: the transport closes, as this returns None."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -150,11 +156,9 @@ class StreamTransport(asyncio.Protocol):
         """See Transport."""
         if self._transport is None:
             return
-        if not self._lost:
-            self.say_goodbye()
-            self._lost = True  # an orderly close of our own is no loss
-            self._receiver.lost(LinkLost("closed by this side"))
-        self._transport.close()
+        if self._lost or not self.say_goodbye():
+            self.close()
+        self._end(LinkLost("closed by this side"))
         try:
             async with deadline(self._clock, timeout):
                 await self._closed.wait()
@@ -167,6 +171,12 @@ class StreamTransport(asyncio.Protocol):
         """See Transport."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _end(self, cause: Error) -> None:
+        if not self._lost:
+            self._lost = True
+            self._writable.set()  # whoever waits to write must hear of the end
+            self._receiver.lost(cause)
 
 
 T = TypeVar("T", bound=StreamTransport)
@@ -183,8 +193,11 @@ async def open_stream(
 ) -> T:
     """Connect, with TLS unless `tls` is None; name lookup and TLS count towards `timeout` seconds.
 
-    Raises CertificateRefused or another Unreachable; a socket never stays behind.
+    Raises CertificateRefused or another Unreachable, ConfigurationError for plaintext to anywhere but loopback and for what is no
+    address; a socket never stays behind.
     """
+    if tls is None and not is_loopback(host):
+        raise ConfigurationError(f"plaintext to {host!r} is refused: tokens would travel in the clear; plaintext is for loopback only")
     loop = asyncio.get_running_loop()
     try:
         async with deadline(clock, timeout):
@@ -206,6 +219,8 @@ async def open_stream(
         ) from None
     except OSError as error:
         raise Unreachable(f"{host}:{port} cannot be reached ({describe(error)}): check host, port and network") from None
+    except (ValueError, OverflowError) as error:  # the name cannot be written in the DNS, or the port is no port
+        raise ConfigurationError(f"host={host!r} with port={port} is no address ({error}); correct it") from None
     return protocol
 
 

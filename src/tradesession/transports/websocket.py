@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Mapping
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidStatus, InvalidURI
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -25,8 +26,10 @@ from tradesession.secrets import Secret, redact_url
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.transports.stream import Receiver, StreamTransport, open_stream
 
-_silent = logging.getLogger("tradesession.transports.websocket.core")
-_silent.disabled = True  # for good: at DEBUG the core prints headers, and headers carry bearers
+# At DEBUG the core prints headers, and headers carry bearers. This logger is in no registry, so no logging configuration wakes it up.
+_silent = logging.Logger("tradesession.transports.websocket.core", level=logging.CRITICAL + 1)  # noqa: LOG001 - see above
+
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class WebSocketTransport(StreamTransport):
@@ -35,6 +38,7 @@ class WebSocketTransport(StreamTransport):
     def __init__(self, receiver: Receiver, clock: Clock, core: ClientProtocol, *, text: bool) -> None:
         super().__init__(receiver, clock)
         self._core = core
+        self._where = f"{core.uri.host}:{core.uri.port}"
         self._opcode = Opcode.TEXT if text else Opcode.BINARY
         self._parts: list[bytes] = []
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -42,19 +46,13 @@ class WebSocketTransport(StreamTransport):
     def open(self, headers: Mapping[str, str | Secret]) -> None:
         """Send the opening handshake."""
         request = self._core.connect()
-        for name, value in headers.items():
-            request.headers[name] = value.reveal() if isinstance(value, Secret) else value
+        request.headers.update({name: value.reveal() if isinstance(value, Secret) else value for name, value in headers.items()})
         self._core.send_request(request)
         self._flush()
 
     def bytes_received(self, data: bytes) -> None:
         """See StreamTransport."""
         self._core.receive_data(data)
-        self._take_events()
-
-    def eof_received(self) -> None:
-        """The core decides what an end without a close frame means."""
-        self._core.receive_eof()
         self._take_events()
 
     def send(self, frame: bytes) -> None:
@@ -67,14 +65,25 @@ class WebSocketTransport(StreamTransport):
             self._core.send_binary(frame)
         self._flush()
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self) -> bool:
+        """See StreamTransport. A socket closed with data unread is reset, and the close frame lost: the peer's answer is waited for."""
+        if self._core.state is not State.OPEN:
+            return False
+        self._core.send_close(CloseCode.NORMAL_CLOSURE)
+        self._flush()
+        return True
+
+    def received_after_goodbye(self, data: bytes) -> None:
         """See StreamTransport."""
-        if self._core.state is State.OPEN:
-            self._core.send_close(CloseCode.NORMAL_CLOSURE)
-            self._flush()
+        self._core.receive_data(data)
+        self._core.events_received()
+        if self._core.close_rcvd is not None or self._core.parser_exc is not None:
+            self.close()
 
     def closed_by_peer(self) -> Error:
         """See StreamTransport."""
+        if not self.opened.done():
+            return Unreachable(f"{self._where} closed the connection before it answered the WebSocket opening: is it a WebSocket address?")
         close = self._core.close_rcvd
         if close is None:
             return LinkLost("the server closed the connection without a WebSocket close")
@@ -85,6 +94,7 @@ class WebSocketTransport(StreamTransport):
         """See StreamTransport; an opening that still waits ends with the cause."""
         if not self.opened.done():
             self.opened.set_exception(cause if isinstance(cause, Unreachable) else Unreachable(str(cause)))
+            self.opened.exception()  # nobody need look: whoever opened may have been cancelled meanwhile
         super().fail(cause)
 
     def _take_events(self) -> None:
@@ -96,6 +106,8 @@ class WebSocketTransport(StreamTransport):
             if self.is_lost:
                 return
         self._flush()
+        if self._core.handshake_exc is not None:  # what came is no HTTP answer, of which the core makes no event
+            self._take_response()
         if self._core.parser_exc is not None:
             raise ProtocolError(f"the peer broke the WebSocket protocol: {self._core.parser_exc}")
         if self._core.close_rcvd is not None:
@@ -107,10 +119,11 @@ class WebSocketTransport(StreamTransport):
             if not self.opened.done():
                 self.opened.set_result(None)
         elif isinstance(refusal, InvalidStatus):
-            self.fail(Unreachable(f"the server answered the WebSocket opening with HTTP status {refusal.response.status_code}"))
+            status = refusal.response.status_code
+            self.fail(Unreachable(f"{self._where} answered the WebSocket opening with HTTP status {status}: check the address"))
         else:
-            kind = type(refusal).__name__ if isinstance(refusal, InvalidHandshake) else "no HTTP answer"
-            self.fail(Unreachable(f"the server refused the WebSocket opening ({kind}): is it a WebSocket address?"))
+            kind = type(refusal).__name__  # its text would show what the server sent
+            self.fail(Unreachable(f"{self._where} did not answer the WebSocket opening as it should ({kind}): is it a WebSocket address?"))
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
@@ -145,11 +158,14 @@ async def open_websocket(
 ) -> WebSocketTransport:
     """Connect and perform the opening handshake within `timeout` seconds; redirects are refused.
 
-    Raises ConfigurationError for an address that is none, CertificateRefused or another Unreachable.
+    Raises ConfigurationError for an address or a header that is none, CertificateRefused or another Unreachable.
     """
+    for name, value in (headers or {}).items():
+        if not _HEADER_VALUE.fullmatch(value.reveal() if isinstance(value, Secret) else value):
+            raise ConfigurationError(f"the value of the header {name} holds a line break or another character that cannot travel")
     try:
         uri = parse_uri(url)
-    except InvalidURI:
+    except (InvalidURI, ValueError):
         raise ConfigurationError(f"{redact_url(url)!r} is no WebSocket address; it has the form wss://host:port/path") from None
     if uri.secure != (tls is not None):
         raise ConfigurationError(f"{redact_url(url)!r} does not fit plaintext={tls is None}: wss:// goes with TLS, ws:// without")
