@@ -9,16 +9,16 @@ is handed on in wire order; when the Link ends, every waiting request ends with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tradesession import policy
 from tradesession.clock import Clock, TimerHandle
-from tradesession.errors import DeadlineExceeded, Error, LinkLost, NotSent, OutcomeUnknown
+from tradesession.errors import DeadlineExceeded, Error, LinkLost, NotSent, OutcomeUnknown, ProtocolError
 from tradesession.hooks import Hooks, LateReply, RequestTimed
 from tradesession.protocol.correlation import Correlator
 from tradesession.protocol.keepalive import Keepalive, Pulse
-from tradesession.timing import deadline, sleep
+from tradesession.timing import deadline
 from tradesession.transports.stream import Transport
 
 M = TypeVar("M")
@@ -63,18 +63,18 @@ class Dialect(Protocol[M]):
 
 
 class _Waiting(Generic[M]):
-    """A request that left."""
+    """A request and who waits for its reply. It shows nothing of the request, which may hold a secret."""
 
-    __slots__ = ("future", "request", "sent_at")
+    __slots__ = ("future", "name", "request")
 
-    def __init__(self, request: M, future: asyncio.Future[M], sent_at: float) -> None:
+    def __init__(self, request: M, name: str) -> None:
         self.request = request
-        self.future = future
-        self.sent_at = sent_at
+        self.name = name
+        self.future: asyncio.Future[M] = asyncio.get_running_loop().create_future()
 
     def fail(self, error: Error) -> None:
         if not self.future.done():
-            self.future.set_exception(error)
+            self.future.set_exception(error.with_traceback(None))  # the frames of its making hold the request and the answer
 
 
 class Link(Generic[M]):
@@ -108,6 +108,7 @@ class Link(Generic[M]):
         self._keepalive = Keepalive(clock.monotonic(), interval=heartbeat_interval, liveness_timeout=liveness_timeout)
         self._transport: Transport | None = None
         self._timer: TimerHandle | None = None
+        self._turns: dict[asyncio.Future[None], None] = {}  # of requests that the quota holds back, in their order
         self.cause: Error | None = None
         """Why the Link ended; None while it lives."""
 
@@ -115,7 +116,7 @@ class Link(Generic[M]):
         """The transport is connected: heartbeats begin."""
         self._transport = transport
         if self.cause is None:
-            self._keepalive.received(self._clock.monotonic())
+            self._keepalive.begin(self._clock.monotonic())
             self._arm()
         else:
             transport.abort()
@@ -125,42 +126,40 @@ class Link(Generic[M]):
         """Requests that wait for their answer."""
         return len(self._correlator)
 
-    async def request(self, message: M, *, timeout: float | None = None) -> M:
+    def request(self, message: M, *, timeout: float | None = None) -> Coroutine[Any, Any, M]:
         """Send, and wait for the reply; `timeout` in seconds covers everything from here to the reply.
 
         Raises Rejected, ProtocolError (the answer was none), NotSent, DeadlineExceeded, LinkLost or, where `message` has effects and
         its fate is not known, OutcomeUnknown.
         """
-        budget = self._request_timeout if timeout is None else timeout
+        # Not a coroutine itself: its frame would stand in tracebacks, and tools that print their variables would print the message.
+        waiting = _Waiting(message, self._dialect.name(message))
+        return self._request(waiting, self._request_timeout if timeout is None else timeout)
+
+    async def _request(self, waiting: _Waiting[M], budget: float) -> M:
         called_at = self._clock.monotonic()
-        await self._wait_for_turn(message, self._dialect.permit(message, called_at, budget), budget)
-        transport = self._transport
-        if self.cause is not None or transport is None:
-            raise NotSent(f"{self._dialect.name(message)} was not sent: {self.cause or 'the link is not connected yet'}") from self.cause
-        now = self._clock.monotonic()
-        future: asyncio.Future[M] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(message, future, now)
+        self._connected(waiting)
+        await self._wait_for_turn(waiting, called_at, budget)
+        transport = self._connected(waiting)
+        sent_at = self._clock.monotonic()
         correlation_id = self._correlator.register(waiting)
         try:
-            transport.send(self._dialect.encode(message, correlation_id))
+            transport.send(self._dialect.encode(waiting.request, correlation_id))
         except BaseException:
             self._correlator.resolve(correlation_id)
             raise
         timer = self._clock.call_at(called_at + budget, lambda: self._expire(waiting, budget))
         outcome = "reply"
         try:
-            return await future
+            return await waiting.future
         except BaseException as error:
             outcome = type(error).__name__
             raise
         finally:
             timer.cancel()
             self._correlator.give_up(correlation_id)
-            self._hooks.emit(
-                RequestTimed(
-                    source=self._source, request=self._dialect.name(message), seconds=self._clock.monotonic() - now, outcome=outcome
-                )
-            )
+            seconds = self._clock.monotonic() - sent_at
+            self._hooks.emit(RequestTimed(source=self._source, request=waiting.name, seconds=seconds, outcome=outcome))
 
     async def aclose(self, timeout: float = policy.CLOSE_TIMEOUT) -> None:
         """End in order, within `timeout` seconds."""
@@ -202,8 +201,10 @@ class Link(Generic[M]):
         self.cause = cause
         if self._timer is not None:
             self._timer.cancel()
+        for turn in self._turns:
+            _resume(turn)
         for waiting in self._correlator.drain():
-            waiting.fail(self._unanswered(waiting.request, cause))
+            waiting.fail(self._unanswered(waiting, cause))
         self._on_lost(cause)
 
     # --- inside ---------------------------------------------------------------------------------------------------------------
@@ -211,43 +212,68 @@ class Link(Generic[M]):
     def _answer(self, waiting: _Waiting[M], incoming: Incoming) -> None:
         try:
             reply = self._dialect.read_reply(waiting.request, incoming)
+        except ProtocolError as error:
+            waiting.fail(self._unreadable(waiting, error))
         except Error as error:
             waiting.fail(error)
         else:
             if not waiting.future.done():
                 waiting.future.set_result(reply)
 
-    def _unanswered(self, request: M, cause: Error) -> Error:
-        name = self._dialect.name(request)
+    def _unreadable(self, waiting: _Waiting[M], error: ProtocolError) -> Error:
+        if not self._dialect.has_effects(waiting.request):
+            return error
+        unknown = OutcomeUnknown(f"{waiting.name} was answered, but not so that it can be read ({error}): it may have been executed")
+        unknown.__cause__ = error.with_traceback(None)
+        return unknown
+
+    def _unanswered(self, waiting: _Waiting[M], cause: Error) -> Error:
         error: Error
-        if self._dialect.has_effects(request):
-            error = OutcomeUnknown(f"{name} was sent, and the link ended before its answer came ({cause}): it may have been executed")
+        if self._dialect.has_effects(waiting.request):
+            error = OutcomeUnknown(
+                f"{waiting.name} was sent, and the link ended before its answer came ({cause}): it may have been executed"
+            )
         else:
-            error = LinkLost(f"the link ended before {name} was answered: {cause}")
+            error = LinkLost(f"the link ended before {waiting.name} was answered: {cause}")
         error.__cause__ = cause
         return error
 
     def _expire(self, waiting: _Waiting[M], budget: float) -> None:
-        name = self._dialect.name(waiting.request)
         if self._dialect.has_effects(waiting.request):
-            waiting.fail(OutcomeUnknown(f"{name} was sent, and no answer came within {budget:g} s: it may have been executed"))
+            waiting.fail(OutcomeUnknown(f"{waiting.name} was sent, and no answer came within {budget:g} s: it may have been executed"))
         else:
-            waiting.fail(DeadlineExceeded(f"{name} was not answered within {budget:g} s; it only reads, so it may be repeated"))
+            waiting.fail(DeadlineExceeded(f"{waiting.name} was not answered within {budget:g} s; it only reads, so it may be repeated"))
 
-    async def _wait_for_turn(self, message: M, wait: float, budget: float) -> None:
-        transport = self._transport
-        if wait <= 0 and (transport is None or transport.is_writable):
-            return
+    def _connected(self, waiting: _Waiting[M]) -> Transport:
+        if self.cause is not None or self._transport is None:
+            raise NotSent(f"{waiting.name} was not sent: {self.cause or 'the link is not connected yet'}") from self.cause
+        return self._transport
+
+    async def _wait_for_turn(self, waiting: _Waiting[M], now: float, budget: float) -> None:
+        """Wait for a permit and a send buffer with room, or for the end of the link."""
+        wait = self._dialect.permit(waiting.request, now, budget)
         if wait > budget:
-            raise NotSent(f"{self._dialect.name(message)} was not sent: the quota has room in {wait:g} s, and it may wait {budget:g} s")
+            raise NotSent(f"{waiting.name} was not sent: the quota has room in {wait:g} s, and it may wait {budget:g} s")
+        transport = self._connected(waiting)
+        if wait <= 0 and transport.is_writable:
+            return
         try:
             async with deadline(self._clock, budget):
                 if wait > 0:
-                    await sleep(self._clock, wait)
-                if transport is not None:
-                    await transport.writable()
+                    await self._pause(now + wait)
+                await transport.writable()
         except TimeoutError:
-            raise NotSent(f"{self._dialect.name(message)} was not sent within its {budget:g} s: the server does not read") from None
+            raise NotSent(f"{waiting.name} was not sent within its {budget:g} s: the server does not read") from None
+
+    async def _pause(self, until: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_at(until, lambda: _resume(turn))
+        self._turns[turn] = None
+        try:
+            await turn
+        finally:
+            timer.cancel()
+            del self._turns[turn]
 
     def _arm(self) -> None:
         self._timer = self._clock.call_at(self._keepalive.next_poll(), self._beat)
@@ -263,6 +289,11 @@ class Link(Generic[M]):
         if pulse is Pulse.BEAT:
             self._transport.send(self._dialect.heartbeat())
         self._arm()
+
+
+def _resume(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 AnyLink = Link[Any]
