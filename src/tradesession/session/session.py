@@ -36,6 +36,7 @@ class Session(ABC):
         self._close_timeout = close_timeout
         self._state = SessionState.IDLE
         self._cause: Exception | None = None
+        self._traceback: TracebackType | None = None
         self._settled = asyncio.Event()  # READY or CLOSED
         self._closed = asyncio.Event()
         self._lost: asyncio.Future[Error] = asyncio.get_running_loop().create_future()
@@ -134,15 +135,16 @@ class Session(ABC):
         started = self._clock.monotonic()
         try:
             await self.ready(timeout)
-        except TimeoutError:
-            raise NotSent(f"{name} was not sent: the session was not READY within {timeout:g} s (it is {self._state.value})") from None
-        except Error as cause:
+        except Exception as cause:
+            if isinstance(cause, TimeoutError) and not self._settled.is_set():  # a TimeoutError may also be what ended the session
+                raise NotSent(f"{name} was not sent: the session was not READY within {timeout:g} s (it is {self._state.value})") from None
             raise SessionClosed(f"{name} was not sent: the session is closed ({cause}); open another one") from cause
         return timeout - (self._clock.monotonic() - started)
 
     def _raise_ended(self) -> None:
         if self._cause is not None:
-            raise self._cause
+            # The same exception for everybody who asks: without a fresh start its traceback would grow with each of them.
+            raise self._cause.with_traceback(self._traceback)
         raise SessionClosed(f"session {self.name} was closed; open another one")
 
     # --- inside -----------------------------------------------------------------------------------------------------------------
@@ -166,15 +168,20 @@ class Session(ABC):
             self._cause = await self._lost
         except Exception as error:  # whatever ends the session is its cause, and reaches everybody who waits
             self._cause = error
+            self._traceback = error.__traceback__
         finally:
             await self._finish()
 
     async def _finish(self) -> None:
         self._settled.clear()
+        if self._state is not SessionState.CLOSING:
+            self._enter(SessionState.CLOSING, str(self._cause or ""))
         for stream in tuple(self._streams):
-            stream.end(self._cause if isinstance(self._cause, Error) else None)
+            stream.end(self._cause)
         try:
             await self._disconnect(self._close_timeout)
-            await self._tasks.aclose()
         finally:
-            self._enter(SessionState.CLOSED, str(self._cause or ""))
+            try:
+                await self._tasks.aclose()
+            finally:
+                self._enter(SessionState.CLOSED, str(self._cause or ""))

@@ -20,6 +20,7 @@ class SessionState(enum.Enum):
     HANDSHAKING = "HANDSHAKING"
     READY = "READY"
     CLOSING = "CLOSING"
+    """Streams end, the link says goodbye, tasks end; also after a loss."""
     CLOSED = "CLOSED"
     """Over, by its owner's wish or by a loss; `Session.cause` tells which."""
 
@@ -29,9 +30,9 @@ _S = SessionState
 TRANSITIONS: Final[Mapping[SessionState, frozenset[SessionState]]] = MappingProxyType(
     {
         _S.IDLE: frozenset({_S.CONNECTING, _S.CLOSED}),
-        _S.CONNECTING: frozenset({_S.HANDSHAKING, _S.CLOSING, _S.CLOSED}),
-        _S.HANDSHAKING: frozenset({_S.READY, _S.CLOSING, _S.CLOSED}),
-        _S.READY: frozenset({_S.CLOSING, _S.CLOSED}),
+        _S.CONNECTING: frozenset({_S.HANDSHAKING, _S.CLOSING}),
+        _S.HANDSHAKING: frozenset({_S.READY, _S.CLOSING}),
+        _S.READY: frozenset({_S.CLOSING}),
         _S.CLOSING: frozenset({_S.CLOSED}),
         _S.CLOSED: frozenset(),
     }

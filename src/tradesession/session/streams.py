@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from tradesession import policy
-from tradesession.errors import ConfigurationError, Error
+from tradesession.errors import ConfigurationError
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class EventStream(Generic[T_co]):
         self._queue: deque[T_co] = deque()
         self._wakeup: asyncio.Future[None] | None = None
         self._ended = False
-        self._cause: Error | None = None
+        self._cause: Exception | None = None
         self._received = self._delivered = self._dropped = self._missed = 0
 
     # --- the link's side ---------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class EventStream(Generic[T_co]):
         self._queue.append(event)
         self._wake()
 
-    def end(self, cause: Error | None = None) -> None:
+    def end(self, cause: Exception | None = None) -> None:
         """No more will come; what is queued is still delivered. A cause is raised behind it."""
         if not self._ended:
             self._ended = True
@@ -93,6 +93,11 @@ class EventStream(Generic[T_co]):
 
     # --- the user's side ------------------------------------------------------------------------------------------------------
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more will come; what is queued may still be read."""
+        return self._ended
+
     def __aiter__(self) -> EventStream[T_co]:
         return self
 
@@ -100,7 +105,7 @@ class EventStream(Generic[T_co]):
         while not self._queue and not (self._missed and self._gaps):
             if self._ended:
                 if self._cause is not None:
-                    raise self._cause
+                    raise self._cause.with_traceback(None)  # one exception for all streams: its traceback would grow with each of them
                 raise StopAsyncIteration
             if self._wakeup is not None:
                 raise RuntimeError(f"stream {self.name!r} is read by two tasks at once; open one stream for each reader")
