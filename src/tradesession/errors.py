@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from tradesession.verdict import Action, Level, Verdict
 
+_SHORT = 300  # characters of a server's text that a message shows
+
 
 class Error(Exception):
     """Root of everything that tradesession raises on purpose."""
@@ -102,8 +104,14 @@ class Rejected(Error):
         subject = request or "the request"
         if account_id is not None:
             subject += f" for account {account_id}"
-        said = f"{code} ({description})" if description else code
+        said = f"{code} ({_in_short(description)})" if description else code
         super().__init__(f"{subject} was refused with {said}" + (f": {remedy}" if remedy else ""))
+
+
+def _in_short(text: str) -> str:
+    """A server's text, fit for one line of a log: it may be as long as a frame, and hold line breaks."""
+    line = " ".join(text[: 2 * _SHORT].split())
+    return line if len(line) <= _SHORT and len(text) <= 2 * _SHORT else f"{line[:_SHORT]}…"
 
 
 class DeadlineExceeded(Error, TimeoutError):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tradesession.ctrader.config import Config
+from tradesession.ctrader.judge import text
 from tradesession.ctrader.messages import ProtoOACtidTraderAccount
 from tradesession.errors import Error, UnknownAccount
 
@@ -53,7 +54,7 @@ class Account:
             message.ctidTraderAccountId,
             login=message.traderLogin if message.HasField("traderLogin") else None,
             is_live=message.isLive if message.HasField("isLive") else None,
-            broker=message.brokerTitleShort,
+            broker=text(message.brokerTitleShort),
         )
 
     @property

@@ -45,16 +45,21 @@ class Tokens(Protocol):
 
 async def authenticate_application(link: Link[Message], config: Config) -> None:
     """ProtoOAApplicationAuthReq. Raises Rejected with the remedy when id or secret is refused."""
-    request = ProtoOAApplicationAuthReq(clientId=config.client_id, clientSecret=Secret(config.client_secret).reveal())
-    await accepted(link.request(request, timeout=config.step_timeout))
+    # Here and below the message is in no variable: tools that print those of a traceback's frames would print the secret in it.
+    await accepted(
+        link.request(
+            ProtoOAApplicationAuthReq(clientId=config.client_id, clientSecret=Secret(config.client_secret).reveal()),
+            timeout=config.step_timeout,
+        )
+    )
 
 
 async def list_accounts(link: Link[Message], tokens: Tokens, config: Config) -> list[Account]:
     """The accounts that the token grants, demo and live: either host lists all of them."""
 
     async def ask(token: Token) -> ProtoOAGetAccountListByAccessTokenRes:
-        request = ProtoOAGetAccountListByAccessTokenReq(accessToken=token.access.reveal())
-        return cast("ProtoOAGetAccountListByAccessTokenRes", await link.request(request, timeout=config.step_timeout))
+        reply = await link.request(ProtoOAGetAccountListByAccessTokenReq(accessToken=token.access.reveal()), timeout=config.step_timeout)
+        return cast("ProtoOAGetAccountListByAccessTokenRes", reply)
 
     reply = await with_token(tokens, ask)
     return [Account.of(account) for account in reply.ctidTraderAccount]
@@ -65,8 +70,11 @@ async def authorise(link: Link[Message], account: Account, tokens: Tokens, confi
     account.enter(AccountState.AUTHORIZING)
 
     async def ask(token: Token) -> Token:
-        request = ProtoOAAccountAuthReq(ctidTraderAccountId=account.id, accessToken=token.access.reveal())
-        await accepted(link.request(request, timeout=config.step_timeout))
+        await accepted(
+            link.request(
+                ProtoOAAccountAuthReq(ctidTraderAccountId=account.id, accessToken=token.access.reveal()), timeout=config.step_timeout
+            )
+        )
         return token
 
     try:
@@ -87,7 +95,7 @@ async def authorise_all(authorise_one: Callable[[Account], Awaitable[None]], acc
     for failure in failures:
         if not isinstance(failure, Error):
             raise failure
-    if len(failures) == len(accounts):
+    if failures and len(failures) == len(accounts):
         raise failures[0]
 
 

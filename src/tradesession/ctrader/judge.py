@@ -113,7 +113,7 @@ RULINGS: Final[Mapping[str, Ruling]] = MappingProxyType(
 BENIGN: Final = frozenset({"ALREADY_LOGGED_IN", "CH_CLIENT_ALREADY_AUTHENTICATED", "ALREADY_SUBSCRIBED"})
 """Refusals that say that what was asked for is so already: they count as success."""
 
-_UNAUTHORISED_ACCOUNT = re.compile(r"account\W+(is\W+)?not\W+authori[sz]ed", re.IGNORECASE)
+_UNAUTHORISED_ACCOUNT = re.compile(r"\baccount\b[^.]{0,40}\bnot\W+authori[sz]ed", re.IGNORECASE)
 
 ErrorMessage = ProtoErrorRes | ProtoOAErrorRes | ProtoOAOrderErrorEvent | ProtoOAExecutionEvent
 ERROR_MESSAGES: Final[tuple[type[Message], ...]] = (ProtoErrorRes, ProtoOAErrorRes, ProtoOAOrderErrorEvent)
@@ -121,8 +121,8 @@ ERROR_MESSAGES: Final[tuple[type[Message], ...]] = (ProtoErrorRes, ProtoOAErrorR
 
 def judge(error: ErrorMessage, *, wall: float, request: str = "") -> Rejected:
     """The refusal that an error message means. `wall` is the time now, as maintenance ends are told in wall-clock time."""
-    code = error.errorCode or "UNKNOWN_ERROR"
-    description = "" if isinstance(error, ProtoOAExecutionEvent) else error.description
+    code = text(error.errorCode) or "UNKNOWN_ERROR"
+    description = "" if isinstance(error, ProtoOAExecutionEvent) else text(error.description)
     account_id = 0 if isinstance(error, ProtoErrorRes) else error.ctidTraderAccountId
     after: float | None = None
     action, level, remedy = RULINGS.get(code, (Action.FATAL, Level.REQUEST, ""))
@@ -139,6 +139,11 @@ def judge(error: ErrorMessage, *, wall: float, request: str = "") -> Rejected:
         account_id=account_id or None,
         retry_after=after,
     )
+
+
+def text(value: str | bytes) -> str:
+    """The text of a string field: what is no UTF-8 comes out of a protobuf message as bytes, whatever the field's type says."""
+    return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 def _pause(error: ErrorMessage, code: str, wall: float) -> float:

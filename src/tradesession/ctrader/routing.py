@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from tradesession import policy
 from tradesession.ctrader import registry
-from tradesession.ctrader.judge import ERROR_MESSAGES, ErrorMessage, judge
+from tradesession.ctrader.judge import ERROR_MESSAGES, ErrorMessage, judge, text
 from tradesession.ctrader.messages import (
     ProtoErrorRes,
     ProtoHeartbeatEvent,
@@ -26,6 +26,7 @@ from tradesession.ctrader.messages import (
 )
 from tradesession.errors import InvalidRequest, ProtocolError
 from tradesession.protocol.quota import TokenBucket
+from tradesession.secrets import Secret, redact_text
 from tradesession.session.link import Incoming
 
 HEARTBEAT: Final = registry.payload_type_of(ProtoHeartbeatEvent)
@@ -51,6 +52,10 @@ def encode_envelope(message: Message, correlation_id: str = "") -> bytes:
     if correlation_id:
         envelope.clientMsgId = correlation_id
     return envelope.SerializeToString()
+
+
+def _secrets_of(request: Message) -> list[Secret]:
+    return [Secret(getattr(request, name)) for name in registry.SECRET_FIELDS.get(type(request), ())]
 
 
 class OpenApiDialect:
@@ -83,7 +88,9 @@ class OpenApiDialect:
             envelope = ProtoMessage.FromString(frame)
         except DecodeError:
             raise ProtocolError(f"a frame of {len(frame)} bytes holds no ProtoMessage: is this the protobuf port?") from None
-        return Incoming(envelope.payloadType, envelope.clientMsgId, envelope.payload)
+        if not envelope.HasField("payloadType"):  # required, but the runtime does not insist on it
+            raise ProtocolError(f"a frame of {len(frame)} bytes holds no payloadType: is this the protobuf port?")
+        return Incoming(envelope.payloadType, text(envelope.clientMsgId), envelope.payload)
 
     def read_reply(self, request: Message, incoming: Incoming) -> Message:
         """See Dialect."""
@@ -100,6 +107,8 @@ class OpenApiDialect:
             ) from None
         refusal = self._refusal(reply)
         if refusal is not None:
+            if not isinstance(refusal, ProtoOAExecutionEvent):
+                refusal.description = redact_text(text(refusal.description), _secrets_of(request))  # it may quote the request
             raise judge(refusal, wall=self._wall(), request=name)
         return reply
 
