@@ -6,10 +6,11 @@ is subscribed once however many streams want it, and unsubscribed when the last 
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Self
 
 from google.protobuf.message import Message
@@ -32,6 +33,13 @@ WIRE_DIGITS = 5
 SYMBOLS_PER_REQUEST = 100
 """Ids in one ProtoOASymbolByIdReq: as many were seen to work."""
 
+MAX_DIGITS = 10
+"""Digits of a price that are believed: real symbols have at most 6, and a nonsensical number must not cost memory."""
+
+_EXACT = Context(prec=40, traps=[])  # 20 digits of a uint64 and MAX_DIGITS fit; the caller's own context has no say here
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
 Requester = Callable[[Message], Awaitable[Any]]
 
 
@@ -45,7 +53,8 @@ class Symbol:
 
     def price(self, wire: int) -> Decimal:
         """The price of a wire integer, with the symbol's digits."""
-        return Decimal(wire).scaleb(-WIRE_DIGITS).quantize(Decimal(1).scaleb(-self.digits))
+        unit = Decimal((0, (1,), -min(max(self.digits, 0), MAX_DIGITS)))
+        return Decimal(wire).scaleb(-WIRE_DIGITS, _EXACT).quantize(unit, context=_EXACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,8 @@ class _Book:
     ask: Decimal | None = None
     timestamp: dt.datetime | None = None
     streams: list[QuoteStream] = field(default_factory=list)
+    subscribing: asyncio.Future[None] | None = None
+    """Done when its subscription was answered, one way or the other; None when it is."""
 
     def quote(self, account_id: int) -> Quote | None:
         if self.bid is None or self.ask is None:
@@ -82,9 +93,13 @@ class QuoteStream(EventStream[Quote]):
         super().__init__(f"spots of {', '.join(names)}", on_close=self._leave, **options)
         self._spots = spots
         self.account = account
+        """The account whose symbols they are."""
         self.names = names
+        """The names of the symbols."""
         self.timestamps = timestamps
+        """Whether the server's own time of each price was asked for."""
         self.books: list[_Book] = []
+        """For `Spots`: what the stream is entered in."""
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -111,7 +126,8 @@ class QuoteStream(EventStream[Quote]):
 
     def _leave(self) -> None:
         for book in self.books:
-            book.streams.remove(self)
+            if self in book.streams:
+                book.streams.remove(self)
 
 
 class Spots:
@@ -140,34 +156,31 @@ class Spots:
     async def acquire(self, stream: QuoteStream) -> None:
         """Subscribe what the stream wants and nobody has; it gets the last known quotes of the rest at once."""
         account_id = stream.account.id
-        symbols = await self.symbols(stream.account, stream.names)
+        keys = {(account_id, symbol.id): symbol for symbol in await self.symbols(stream.account, stream.names)}
+        while under_way := [
+            book.subscribing for key in keys if (book := self._books.get(key)) is not None and book.subscribing is not None
+        ]:
+            await asyncio.wait(under_way)  # somebody else's subscription, which may be refused
+        if stream.has_ended:
+            return
         new: list[int] = []
-        for symbol in symbols:
-            book = self._books.get((account_id, symbol.id))
-            if book is None:
-                book = self._books[account_id, symbol.id] = _Book(symbol)
+        for key, symbol in keys.items():
+            if key not in self._books:
+                self._books[key] = _Book(symbol)
                 new.append(symbol.id)
+            book = self._books[key]
             book.streams.append(stream)
             stream.books.append(book)
             quote = book.quote(account_id)
             if quote is not None:
                 stream.put_nowait(quote)
         if new:
-            try:
-                await self._subscribe(account_id, new, timestamps=stream.timestamps)
-            except BaseException:
-                for symbol_id in new:
-                    self._books.pop((account_id, symbol_id), None)
-                stream.end()
-                stream.books.clear()
-                raise
+            await self._subscribe_new(stream, [self._books[account_id, symbol_id] for symbol_id in new])
 
     async def release(self, stream: QuoteStream) -> None:
         """The stream wants nothing any more."""
-        unwanted = [book.symbol.id for book in stream.books if not book.streams]
+        unwanted = [book.symbol.id for book in stream.books if not book.streams and self._forget(stream.account.id, book)]
         stream.books.clear()
-        for symbol_id in unwanted:
-            self._books.pop((stream.account.id, symbol_id), None)
         if unwanted:
             try:
                 await self._request(ProtoOAUnsubscribeSpotsReq(ctidTraderAccountId=stream.account.id, symbolId=unwanted))
@@ -192,11 +205,36 @@ class Spots:
         if event.HasField("ask"):
             book.ask = book.symbol.price(event.ask)
         if event.HasField("timestamp"):
-            book.timestamp = dt.datetime.fromtimestamp(event.timestamp / 1000, tz=dt.UTC)
+            book.timestamp = _moment(event.timestamp)
         quote = book.quote(event.ctidTraderAccountId)
         if quote is not None:
             for stream in book.streams:
                 stream.put_nowait(quote)
+
+    def _forget(self, account_id: int, book: _Book) -> bool:
+        """Whether the book was in use; another one may have taken its place meanwhile."""
+        key = (account_id, book.symbol.id)
+        if self._books.get(key) is not book:
+            return False
+        del self._books[key]
+        return True
+
+    async def _subscribe_new(self, stream: QuoteStream, books: list[_Book]) -> None:
+        subscribing = asyncio.get_running_loop().create_future()
+        for book in books:
+            book.subscribing = subscribing
+        try:
+            await self._subscribe(stream.account.id, [book.symbol.id for book in books], timestamps=stream.timestamps)
+        except BaseException:
+            for book in books:
+                self._forget(stream.account.id, book)
+            stream.end()
+            stream.books.clear()
+            raise
+        finally:
+            for book in books:
+                book.subscribing = None
+            subscribing.set_result(None)
 
     async def _subscribe(self, account_id: int, symbol_ids: list[int], *, timestamps: bool) -> None:
         request = ProtoOASubscribeSpotsReq(ctidTraderAccountId=account_id, symbolId=symbol_ids)
@@ -222,3 +260,10 @@ class Spots:
         for name, symbol_id in wanted.items():
             if (account.id, symbol_id) not in self._details:
                 raise ConfigurationError(f"the server lists symbol {name!r} of account {account.id} and gives no details of it")
+
+
+def _moment(milliseconds: int) -> dt.datetime | None:
+    try:
+        return _EPOCH + dt.timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None  # a server's nonsense; the prices beside it may be right
