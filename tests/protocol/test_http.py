@@ -31,6 +31,11 @@ def test_a_request_shows_where_it_goes_and_none_of_its_values() -> None:
     assert request.secrets == (Secret("planted-1"), Secret("planted-2"))
 
 
+def test_the_credentials_of_a_header_count_without_their_scheme_too() -> None:
+    headers = (("Authorization", Secret("Basic planted")), ("Accept", "a b"))
+    assert HttpRequest(method="GET", url="https://example.test/", headers=headers).secrets == (Secret("Basic planted"), Secret("planted"))
+
+
 def test_the_secrets_of_a_body_count() -> None:
     request = HttpRequest(method="POST", url="https://example.test/", body=Secret("planted"))
     assert request.secrets == (Secret("planted"),)

@@ -113,7 +113,7 @@ def test_a_public_client_sends_its_id_alone() -> None:
         "client_id": "me",
     }
     basic = ClientCredentials(endpoint(client_secret=None, auth=ClientAuth.BASIC)).request(WALL)
-    assert basic.secrets == (Secret("Basic " + base64.b64encode(b"me:").decode()),)
+    assert dict(basic.headers)["Authorization"] == Secret("Basic " + base64.b64encode(b"me:").decode())
 
 
 def test_no_client_at_all_is_possible() -> None:

@@ -95,7 +95,7 @@ def renewing(endpoint: TokenEndpoint) -> GrantFactory:
     return renewal(endpoint)
 
 
-def read_reply(reply: HttpReply, asked: Asked) -> Token:
+def read_reply(reply: HttpReply, asked: Asked) -> Token | TokenError:
     """Read an answer of the token endpoint.
 
     A success has accessToken, refreshToken, tokenType and expiresIn (seconds), in older answers also in snake_case, and an errorCode
@@ -108,8 +108,8 @@ def read_reply(reply: HttpReply, asked: Asked) -> Token:
     code = text_field(fields, "errorCode", "error_code", "error")
     description = text_field(fields, "description", "error_description", "errorDescription")
     if not code and reply.status == 400 and asked.kind is GrantKind.REFRESH_TOKEN:
-        raise refusal(asked, reply, "HTTP 400", "no reason given", {"http 400": Meaning(Blame.GRANT)})
-    raise refusal(asked, reply, code, description, MEANINGS)
+        return refusal(asked, reply, "HTTP 400", "no reason given", {"http 400": Meaning(Blame.GRANT)})
+    return refusal(asked, reply, code, description, MEANINGS)
 
 
 class SocketRefreshRes(Protocol):

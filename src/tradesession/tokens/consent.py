@@ -136,7 +136,7 @@ class RedirectCatcher:
         return response
 
     def _answer(self, request: web.BaseRequest) -> web.Response:
-        if not _names_loopback(request.headers.get("Host")):
+        if not _names_loopback(request.headers.get("Host", "")):
             return _page(421, "Not here", "This address is served to this machine only.")
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
@@ -172,10 +172,8 @@ def _page(status: int, title: str, text: str, *, good: bool = False) -> web.Resp
     return web.Response(status=status, text=html, content_type="text/html", charset="utf-8")
 
 
-def _names_loopback(host: str | None) -> bool:
-    """Whether a Host header is ours; a foreign name that somebody made resolve to loopback is not. Browsers always send one."""
-    if host is None:
-        return True
+def _names_loopback(host: str) -> bool:
+    """Whether a Host header is ours; a foreign name that somebody made resolve to loopback is not."""
     try:
         return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:

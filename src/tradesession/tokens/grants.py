@@ -99,7 +99,10 @@ class _OAuthGrant:
 
     def read(self, request: HttpRequest, reply: HttpReply) -> Token:
         """See Grant."""
-        return self.endpoint.reader(reply, Asked.by(request, self.kind))
+        outcome = self.endpoint.reader(reply, Asked.by(request, self.kind))
+        if isinstance(outcome, TokenError):
+            raise outcome
+        return outcome
 
     def unanswered(self, request: HttpRequest, cause: str) -> TokenError:
         """See Grant."""

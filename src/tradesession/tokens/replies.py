@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
-from urllib.parse import quote, quote_plus
 
 from tradesession import policy
 from tradesession.errors import (
@@ -60,13 +59,8 @@ class Asked:
         return cls(kind, redact_url(request.url), request.secrets)
 
     def quoted(self, text: object) -> str:
-        """A text of the server, fit for a message: one line, printable, short, without the secrets that were sent.
-
-        Servers quote requests in their errors; a secret may come back as it was, or percent-encoded as it travelled.
-        """
-        spellings = {spelling for secret in self.secrets for spelling in _spellings(secret.reveal())}
-        longest_first = (Secret(spelling) for spelling in sorted(spellings, key=len, reverse=True))
-        line = " ".join(redact_text(str(text), longest_first).split())
+        """A text of the server, fit for a message: one line, printable, short, without the secrets that were sent."""
+        line = " ".join(redact_text(str(text), self.secrets).split())
         line = "".join(character if character.isprintable() else "?" for character in line)
         return line if len(line) <= _TEXT_LIMIT else line[:_TEXT_LIMIT] + "…"
 
@@ -74,16 +68,11 @@ class Asked:
         return f"the {self.kind.value} exchange at {self.endpoint}"
 
 
-def _spellings(value: str) -> tuple[str, ...]:
-    bare = value.rpartition(" ")[2]  # the credentials of an Authorization header, without their scheme
-    return value, quote(value, safe="", errors="replace"), quote_plus(value, errors="replace"), bare
-
-
 class Reader(Protocol):
     """How the answers of one platform's token endpoint are read. `read_oauth` is the standard one; a platform may bring its own."""
 
-    def __call__(self, reply: HttpReply, asked: Asked) -> Token:
-        """The Token (generation 0), or one of the errors of an Exchange."""
+    def __call__(self, reply: HttpReply, asked: Asked) -> Token | TokenError:
+        """The Token (generation 0), or one of the errors of an Exchange: given back, so that no traceback holds the answer's fields."""
 
 
 class Blame(enum.Enum):
@@ -135,12 +124,12 @@ OAUTH_MEANINGS: Final[Mapping[str, Meaning]] = {
 """The error codes of RFC 6749 (5.2, 4.1.2.1), of OpenID Connect Core (3.1.2.6) and RFC 8628 (3.5), in lower case."""
 
 
-def read_oauth(reply: HttpReply, asked: Asked) -> Token:
+def read_oauth(reply: HttpReply, asked: Asked) -> Token | TokenError:
     """Read an answer as RFC 6749 has it (5.1, 5.2), with the usual liberties: camelCase names, numbers as text, no expiry."""
     fields = reply.json_object() or {}
     if reply.is_success and (token := token_from(fields, reply.sent_at)) is not None:
         return token
-    raise refusal(asked, reply, text_field(fields, "error"), text_field(fields, "error_description", "errorDescription"))
+    return refusal(asked, reply, text_field(fields, "error"), text_field(fields, "error_description", "errorDescription"))
 
 
 def token_from(fields: Mapping[str, object], sent_at: float) -> Token | None:
@@ -208,7 +197,8 @@ def _by_status(asked: Asked, reply: HttpReply, code: str, description: str, said
     if reply.status >= 500 or reply.status < 200 or (reply.is_success and not code):
         return unanswered(asked, said)
     if 300 <= reply.status < 400:
-        said += f" to {asked.quoted(_place(reply.headers.get('location', '')))}, which is not followed"
+        place = redact_url(reply.headers.get("location", "")) or "nowhere"
+        said = f"HTTP {reply.status}, a redirect to {asked.quoted(place)}, which is not followed"
         if reply.status not in (301, 308):  # a page of maintenance, a sign-in of the network: it may pass
             return _unable(asked, reply, said)
         return _refused(asked, code or f"HTTP {reply.status}", description, said, "set the token URL to where the endpoint is now")
@@ -238,13 +228,6 @@ def _said(asked: Asked, reply: HttpReply | None, code: str, description: str) ->
         return "no reason given"
     kind = asked.quoted(reply.content_type) or "no content type"
     return f"HTTP {reply.status}, {kind}, " + (reply.damage or f"{len(reply.body)} bytes")
-
-
-def _place(location: str) -> str:
-    try:
-        return redact_url(location) or "nowhere"
-    except ValueError:  # its text quotes the URL
-        return "what is no URL"
 
 
 def text_field(fields: Mapping[str, object], *names: str) -> str:

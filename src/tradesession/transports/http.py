@@ -68,25 +68,23 @@ class HttpDriver:
         outcome: HttpReply | Error
         try:
             async with deadline(self._clock, self._timeout):
-                response = await self._opened().request(
-                    call.request.method,
-                    call.url,
-                    headers=call.headers,
-                    data=call.body,
-                    allow_redirects=False,
-                    trace_request_ctx=call,
-                )
-                try:
-                    outcome = await self._read(response, call.sent_at)
-                finally:
-                    response.close()  # not `async with`: what goes wrong at its end must not cost an answer that was read
+                outcome = await self._once(call)
         except TimeoutError:
             outcome = call.failed(f"no answer within {self._timeout:g} s")
         except _Broken as broken:
             outcome = call.failure(broken.error)
-        if isinstance(outcome, Error):  # raised out here, so that no exception of aiohttp is its context
+        if isinstance(outcome, Error):  # raised out here, with no exception of aiohttp as its context and none of its objects in the frame
             raise outcome
         return outcome
+
+    async def _once(self, call: _Call) -> HttpReply:
+        response = await self._opened().request(
+            call.request.method, call.url, headers=call.headers, data=call.body, allow_redirects=False, trace_request_ctx=call
+        )
+        try:
+            return await self._read(response, call.sent_at)
+        finally:
+            response.close()  # not `async with`: what goes wrong at its end must not cost an answer that was read
 
     async def _read(self, response: aiohttp.ClientResponse, sent_at: float) -> HttpReply:
         """The reply; of a body that is too long or not whole only what is wrong with it, since the status alone often says enough."""
