@@ -47,7 +47,7 @@ class Connection:
         self._outbox = Outbox(core, channel)
         self._outbox.before_reply = self._interject
         self._limiter = Limiter(core.settings)
-        self._opened_at = core.clock.monotonic()
+        self._opened_at = channel.last_input
         self._timers: list[TimerHandle] = []
         self._watchdog: TimerHandle | None = None
         core.add(self)

@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 from tradesession.sandbox.ctrader.wire import FrameReader, FrameTooLongError, encode_frame
 
 _log = logging.getLogger("tradesession.sandbox.websocket")
-_log.setLevel(logging.INFO)  # below it, the library writes down every frame, and frames hold tokens
+_log.setLevel(logging.WARNING)  # below it, the library writes down every frame, and frames hold tokens
 
 CLOSE_CODE: Final = 1000
 CLOSE_REASON: Final = "Bye"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.message import Message
 
+from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority
 from tradesession.sandbox.ctrader.connection import Connection
 from tradesession.sandbox.ctrader.core import Core, Environment
@@ -154,11 +155,13 @@ class CTraderSandbox:
     # --- for others ---
 
     def config(self, environment: Environment = "demo", transport: Literal["tcp", "websocket"] = "tcp", **overrides: Any) -> Config:
-        """A client configuration that leads here, with a fresh grant; `overrides` replace or add options of `ctrader.Config`."""
+        """A client configuration that leads here, with a fresh grant; `overrides` replace or add options of `ctrader.Config`.
+
+        With `plaintext=True` it leads to the port without TLS, which a sandbox made with `plain=True` has.
+        """
         from tradesession.ctrader import Config
 
-        endpoint = self._endpoint(environment)
-        grant = self.grant()
+        endpoint, grant = self._endpoint(environment), self.grant()
         options: dict[str, Any] = {
             "client_id": self.client_id,
             "client_secret": self.client_secret,
@@ -175,6 +178,11 @@ class CTraderSandbox:
             "redirect_uri": self.redirect_uri,
             "clock": self._clock,
         }
+        if overrides.get("plaintext"):
+            if endpoint.plain_port is None:
+                raise ConfigurationError("plaintext=True: this sandbox listens with TLS only; make it with Sandbox(plain=True)")
+            plain_url = f"ws://{_in_url(endpoint.host)}:{endpoint.plain_port}"
+            options |= {"port": endpoint.plain_port, "ca_file": None, "websocket_url": plain_url}
         return Config(**(options | overrides))
 
     def describe(self) -> dict[str, Any]:
@@ -206,8 +214,7 @@ class CTraderSandbox:
     def _endpoint(self, environment: Environment) -> Endpoint:
         port = self._listeners[environment, False].port
         plain = self._listeners.get((environment, True))
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return Endpoint(self._host, port, f"wss://{host}:{port}", None if plain is None else plain.port)
+        return Endpoint(self._host, port, f"wss://{_in_url(self._host)}:{port}", None if plain is None else plain.port)
 
     def _apply_faults(self) -> None:
         for listener in getattr(self, "_listeners", {}).values():
@@ -220,6 +227,10 @@ _ENVIRONMENTS: tuple[Environment, ...] = ("demo", "live")
 def _describe(endpoint: Endpoint) -> dict[str, Any]:
     described = {"host": endpoint.host, "port": endpoint.port, "websocket_url": endpoint.websocket_url}
     return described if endpoint.plain_port is None else {**described, "plain_port": endpoint.plain_port}
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _free_port() -> int:

@@ -1,0 +1,1 @@
+"""Tests of the sandbox, with a client of their own that shares no code with the library."""
