@@ -39,11 +39,11 @@ LIVENESS_TIMEOUT: Final = 45.0
 
 # --- quotas (cTrader fact sheet, section 4) -----------------------------------------------------------------------------------
 
-REQUESTS_PER_SECOND: Final = 45.0
-"""Of the 50 that a connection may send; the rest is for clocks that disagree about when a second ends."""
+REQUESTS_PER_SECOND: Final = 40.0
+"""Of the 50 that a connection may send; with the burst below, no second sees more than 50, however it is cut."""
 
-REQUEST_BURST: Final = 5
-"""Requests that may leave at once after a pause. With the rate above, no second, however it is cut, sees more than 50."""
+REQUEST_BURST: Final = 10
+"""Requests that may leave at once after a pause: a handshake with several accounts, a bot's morning."""
 
 HISTORICAL_REQUESTS_PER_SECOND: Final = 4.0
 """Of the 5 that a connection may send."""
@@ -68,3 +68,77 @@ TOKEN_REPLY_LIMIT: Final = 1 << 20
 
 RETRY_AFTER_LIMIT: Final = 3600.0
 """Longest wait that a token endpoint's Retry-After is granted: a maintenance fits, and a wrong date does not park a bot for a year."""
+
+TOKEN_RENEW_AT: Final = 0.8
+"""Share of its life at which a token is renewed in the background: of 30 days six are left for an endpoint that is down, of 60 s twelve."""
+
+TOKEN_RENEW_JITTER: Final = 0.04
+"""Spread of that share to either side, so that many keepers do not call at once. With it a 60-second token is renewed every 45 s at the most often."""
+
+TOKEN_MANDATORY_SHARE: Final = 0.1
+"""The last part of a life, in which a caller waits for a renewal instead of getting a token that may end under way …"""
+
+TOKEN_MANDATORY_LIMIT: Final = 60.0
+"""… but never more than this: a request with its answer and a clock that is a little wrong fit."""
+
+TOKEN_SPACING: Final = 30.0
+"""Least time between two renewals of one token by choice: issuers were seen to serve the same token again until half a minute before its end …"""
+
+TOKEN_SPACING_SHARE: Final = 0.25
+"""… and for short lives this share of it."""
+
+TOKEN_RETRY_FIRST: Final = 1.0
+"""Upper end of the random pause after the first failure of a renewal; it doubles with each one …"""
+
+TOKEN_RETRY_LIMIT: Final = 300.0
+"""… up to a twentieth of the token's life, and never more than this."""
+
+TOKEN_REFUSED_PAUSE: Final = 300.0
+"""How long a refusal that blames the client or the request is believed before it is checked again: somebody has to change something first."""
+
+TOKEN_DOUBT_PAUSE: Final = 30.0
+"""Pause before a refresh token is shown again after two exchanges without an answer; it doubles with each further one …"""
+
+TOKEN_DOUBT_LIMIT: Final = 900.0
+"""… up to this: an endpoint that answers nobody for hours is found again within a quarter of an hour."""
+
+EXCHANGE_LIMIT: Final = 60.0
+"""One exchange, over whatever way it goes: twice the time of a token request, as there may be a second way to try. Then its outcome is unknown."""
+
+LEASE_TTL: Final = 15.0
+"""Life of a lease; its holder renews it at a third of that. How long a dead holder on another machine blocks a slot."""
+
+LEASE_WAIT_LIMIT: Final = 180.0
+"""How long a keeper waits for somebody else's lease: longer than any exchange, so only a broken holder is given up on."""
+
+SAVE_RETRY_LIMIT: Final = 5.0
+"""Longest pause between two tries to save a rotated token: nothing is more urgent, and a store that is back must not wait."""
+
+SAVE_GRACE: Final = 15.0
+"""How long an exchange that somebody else left open is watched before it is taken up: three of the pauses in which he may still save."""
+
+SAVE_ON_CLOSE_LIMIT: Final = 30.0
+"""How long closing goes on trying to save a rotated token before it gives up with an error."""
+
+CLOCK_CHECK: Final = 300.0
+"""Longest sleep between two looks at both clocks, to notice a machine that was suspended."""
+
+CLOCK_JUMP: Final = 2.0
+"""Difference between the wall clock's and the monotonic clock's way that counts as a jump: slewing moves both alike."""
+
+# --- token stores -------------------------------------------------------------------------------------------------------------------
+
+STORE_TIMEOUT: Final = 5.0
+"""One call of a store: a hundred times what a slow one takes. Then it counts as unreachable."""
+
+STORE_POLL: Final = 1.0
+"""Between two looks for changes where a store cannot announce them (SQLite, for other processes): a look costs a tenth of a millisecond."""
+
+STORE_POLL_ANNOUNCED: Final = 30.0
+"""The same where it can (PostgreSQL, Redis): for announcements that were lost with a connection."""
+
+STORE_POLL_URGENT: Final = 0.05
+"""The same while callers wait for an exchange that another process makes."""
+
+LINEAGE: Final = 64
+"""Fingerprints of earlier tokens that a store remembers of a slot, to know an old one when it is imported again."""
