@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import ssl
 from abc import ABC, abstractmethod
@@ -66,6 +67,11 @@ class RawClient(ABC):
     @abstractmethod
     async def wait_closed(self) -> str:
         """Wait for the server's close, passing by everything that comes before; gives back its reason, if the transport has one."""
+
+    async def wait_lost(self) -> None:
+        """Wait for the end of the connection, however it comes."""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await self.wait_closed()
 
     async def __aenter__(self) -> Self:
         return self

@@ -24,6 +24,9 @@ GOODBYE_GRACE: Final = 2.0
 MAX_UNSENT: Final = 32 << 20
 """Bytes that may wait for a client that does not read; then it is cut off."""
 
+TURNS_PER_PIECE: Final = 3
+"""Turns of the event loop between two pieces of sliced output: a client in the same loop reads one before the next is written."""
+
 _HTTP_FIRST_BYTE: Final = b"G"
 """Of GET. As the first byte of a length it would announce over a gigabyte, so it tells the two apart (section 1.1: one port)."""
 
@@ -252,19 +255,26 @@ class Channel(asyncio.Protocol):
             self._pump()
 
     def _pump(self) -> None:
-        """Write what waits: all at once, or one piece in each turn of the event loop, so that the client reads them one by one."""
+        """Write what waits: all at once, or piece by piece with some turns of the event loop between, so that they are read one by one."""
         assert self._transport is not None
         self._pumping = False
         while self._pieces:
             self._transport.write(self._pieces.popleft())
             if self._faults.slice_output and self._pieces:
                 self._pumping = True
-                asyncio.get_running_loop().call_soon(self._pump)
+                self._pump_later(TURNS_PER_PIECE)
                 return
         if self._ending:
             self._finish()
         elif self._transport.get_write_buffer_size() > MAX_UNSENT:
             self.abort("the client does not read")
+
+    def _pump_later(self, turns: int) -> None:
+        loop = asyncio.get_running_loop()
+        if turns > 1:
+            loop.call_soon(self._pump_later, turns - 1)
+        else:
+            loop.call_soon(self._pump)
 
     def _end(self) -> None:
         """Close when everything that waits has left."""
