@@ -146,7 +146,7 @@ async def test_guesses_previews_and_strangers_change_nothing() -> None:
         assert "Allow: GET, HEAD\r\n" in refused
         assert status(await ask(catcher, f"/callback?code={CODE}", host="evil.test")) == 421
         assert status(await ask(catcher, f"/callback?code={CODE}", host="[::1")) == 421
-        assert status(await ask(catcher, f"/callback?code={CODE}", host=None)) == 400
+        assert status(await ask(catcher, f"/callback?code={CODE}", host=None)) in (400, 421)  # aiohttp itself, or we
         assert status(await ask(catcher, f"/callback?code={CODE}&state={STATE.reveal()}")) == 303
         assert await catcher.code() == Secret(CODE)
 
