@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from tradesession.errors import ConfigurationError
 
+_ROUNDING = 1e-6  # seconds that the arithmetic may be wrong by; whoever may leave now shall not need a timer for it
+
 
 class TokenBucket:
     """`rate` requests a second, of which `burst` may leave at once after a pause. Times are monotonic seconds."""
@@ -28,7 +30,9 @@ class TokenBucket:
         behind it have their times already.
         """
         full_at = max(self._full_at, now) + self._interval
-        wait = max(0.0, full_at - self._burst * self._interval - now)
+        wait = full_at - self._burst * self._interval - now
+        if wait < _ROUNDING:
+            wait = 0.0
         if wait <= at_most:
             self._full_at = full_at
         return wait
