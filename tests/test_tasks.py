@@ -1,0 +1,71 @@
+"""TaskOwner: tasks end with their owner."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tradesession.tasks import TaskOwner
+
+
+async def test_a_task_is_owned_until_it_is_done() -> None:
+    owner = TaskOwner()
+    task = owner.spawn(asyncio.sleep(0, "result"), "named")
+    assert (len(owner), task.get_name()) == (1, "named")
+    assert await task == "result"
+    assert len(owner) == 0
+
+
+async def test_closing_cancels_what_runs_and_waits_for_its_end() -> None:
+    owner = TaskOwner()
+    ended: list[str] = []
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("stubborn")
+
+    tasks = [owner.spawn(stubborn(), "a"), owner.spawn(stubborn(), "b")]
+    await asyncio.sleep(0)
+    await owner.aclose()
+    assert ended == ["stubborn", "stubborn"]
+    assert all(task.cancelled() for task in tasks)
+    assert len(owner) == 0
+
+
+async def test_a_task_that_is_spawned_while_closing_is_ended_too() -> None:
+    owner = TaskOwner()
+    late: list[asyncio.Task[bool]] = []
+
+    async def spawns_another() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            late.append(owner.spawn(asyncio.Event().wait(), "late"))
+
+    owner.spawn(spawns_another(), "first")
+    await asyncio.sleep(0)
+    await owner.aclose()
+    assert [task.cancelled() for task in late] == [True]
+
+
+async def test_closing_twice_or_with_nothing_running_is_harmless() -> None:
+    owner = TaskOwner()
+    await owner.aclose()
+    await owner.aclose()
+    assert len(owner) == 0
+
+
+async def test_the_exception_of_a_task_is_for_whoever_spawned_it() -> None:
+    async def fails() -> None:
+        raise KeyError
+
+    owner = TaskOwner()
+    task = owner.spawn(fails(), "fails")
+    await asyncio.wait([task])
+    await owner.aclose()
+    with pytest.raises(KeyError):
+        task.result()
