@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.certificates import Files, make_certificate
 from tests.interop.environments import Environment
 from tradesession.sandbox import Sandbox
 
@@ -33,3 +34,9 @@ def api_client() -> Path:
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(seed=1) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """For the foreign servers."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))

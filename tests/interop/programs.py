@@ -51,6 +51,12 @@ class Program:
         assert status == 0, f"the program ended with status {status}, after {[step['step'] for step in self.steps]}"
         return self.steps
 
+    async def end(self) -> list[Step]:
+        """Close the program's stdin, for one that ends then; every step."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return await self.rest()
+
     async def _next(self) -> Step | None:
         assert self._process.stdout is not None
         async with asyncio.timeout(STEP_TIMEOUT):

@@ -1,0 +1,149 @@
+"""Our client against a server that is made of the official SDK's classes and Twisted, and as awkward as a correct server may be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tradesession
+from tests.interop.certificates import Files
+from tests.interop.programs import Program, Step, running
+from tradesession import ctrader
+from tradesession.ctrader import AccountState
+from tradesession.ctrader import messages as pb
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(1200), pytest.mark.xdist_group("official-sdk")]  # the first run asks pip
+
+SECRETS = {"client_id": "interop-client", "client_secret": "interop-client-secret", "access_token": "interop-access-token"}
+HANDSHAKE = ["ProtoOAApplicationAuthReq", "ProtoOAGetAccountListByAccessTokenReq"]
+
+
+@asynccontextmanager
+async def foreign_server(python: Path, certificate: Files, directory: Path) -> AsyncIterator[tuple[Program, ctrader.Config]]:
+    """The server, running, and a configuration that leads there."""
+    async with running(python, "foreign_server.py", directory) as program:
+        await program.tell(**SECRETS, certificate=str(certificate.certificate), key=str(certificate.key))
+        port = (await program.step("listening"))["port"]
+        options: dict[str, Any] = {**SECRETS, "host": "127.0.0.1", "port": port, "ca_file": certificate.authority}
+        yield program, ctrader.Config(**options)
+
+
+def received(steps: list[Step]) -> list[Step]:
+    return [step for step in steps if step["step"] == "received" and step["name"] != "ProtoHeartbeatEvent"]
+
+
+async def test_a_session_gets_ready_with_the_accounts_that_can_be_had(official_sdk: Path, certificate: Files, tmp_path: Path) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        async with tradesession.connect(config) as session:
+            states = {account.id: account.state for account in session.accounts}
+            refused = session.accounts.by_id(13)
+        steps = await program.end()
+
+    a, s = AccountState.AUTHORIZED, AccountState.SUSPENDED
+    assert states == {11: a, 12: a, 13: s, 15: a}  # 14 is live, and 13 is too, although the list did not say so
+    assert isinstance(refused.cause, tradesession.Rejected)
+    assert refused.cause.code == "CANT_ROUTE_REQUEST"
+    assert [step["name"] for step in received(steps)] == [*HANDSHAKE, *["ProtoOAAccountAuthReq"] * 4]
+    assert all(step["has_id"] and step["fresh"] and step["complete"] for step in received(steps))
+    assert [step for step in steps if step["step"] == "lost"] == [{"step": "lost", "cause": "ConnectionDone"}]
+
+
+async def test_requests_that_are_answered_out_of_order_get_their_own_answers(
+    official_sdk: Path, certificate: Files, tmp_path: Path
+) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        async with tradesession.connect(config.replace(accounts=[11, 12])) as session:
+            first, second, unknown = await asyncio.gather(
+                session.request(pb.ProtoOASymbolByIdReq(ctidTraderAccountId=11, symbolId=[1])),
+                session.request(pb.ProtoOASymbolByIdReq(ctidTraderAccountId=12, symbolId=[2])),
+                session.request(pb.ProtoOATraderReq(ctidTraderAccountId=11)),
+                return_exceptions=True,
+            )
+            state = session.state
+        steps = await program.end()
+
+    assert isinstance(first, pb.ProtoOASymbolByIdRes)
+    assert isinstance(second, pb.ProtoOASymbolByIdRes)
+    assert [(reply.ctidTraderAccountId, [one.symbolId for one in reply.symbol]) for reply in (first, second)] == [(11, [1]), (12, [2])]
+    assert isinstance(unknown, tradesession.Rejected)
+    assert unknown.code == "UNSUPPORTED_MESSAGE"
+    assert state is tradesession.SessionState.READY
+    assert [step["name"] for step in received(steps)][-3:] == ["ProtoOASymbolByIdReq", "ProtoOASymbolByIdReq", "ProtoOATraderReq"]
+
+
+async def test_quotes_come_as_prices_with_both_sides(official_sdk: Path, certificate: Files, tmp_path: Path) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        async with tradesession.connect(config.replace(accounts=[11])) as session:
+            stream = session.spots(session.accounts.only(), "EURUSD", "USDJPY", timestamps=True)
+            async with stream:
+                quotes = [await anext(stream) for _ in range(6)]
+        steps = await program.end()
+
+    assert [(quote.symbol, str(quote.bid), str(quote.ask)) for quote in quotes] == [
+        ("EURUSD", "1.08512", "1.08515"),
+        ("EURUSD", "1.08512", "1.08517"),
+        ("EURUSD", "1.08513", "1.08517"),
+        ("USDJPY", "154.321", "154.325"),
+        ("USDJPY", "154.321", "154.325"),  # two units of the wire are less than its digits show
+        ("USDJPY", "154.321", "154.325"),
+    ]
+    assert {type(quote.ask) for quote in quotes} == {Decimal}
+    assert all(quote.timestamp is not None for quote in quotes)
+    names = [step["name"] for step in received(steps)]
+    assert names[-4:] == ["ProtoOASymbolsListReq", "ProtoOASymbolByIdReq", "ProtoOASubscribeSpotsReq", "ProtoOAUnsubscribeSpotsReq"]
+
+
+async def test_events_of_other_clients_reach_the_streams_and_nobody_else(official_sdk: Path, certificate: Files, tmp_path: Path) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        async with tradesession.connect(config.replace(accounts=[11])) as session:
+            executions = session.events(pb.ProtoOAExecutionEvent, account=session.accounts.only())
+            reply = await session.request(pb.ProtoOASymbolsListReq(ctidTraderAccountId=11))
+            event = await anext(executions)
+        await program.end()
+
+    assert [symbol.symbolName for symbol in reply.symbol] == ["EURUSD", "USDJPY"]
+    assert (event.ctidTraderAccountId, event.executionType) == (11, pb.ProtoOAExecutionType.ORDER_ACCEPTED)
+
+
+async def test_heartbeats_are_heard_and_ask_for_no_answer(official_sdk: Path, certificate: Files, tmp_path: Path) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        async with tradesession.connect(config.replace(heartbeat_interval=0.05)) as session:
+            heard = await program.step("received")
+            while heard["name"] != "ProtoHeartbeatEvent":
+                heard = await program.step("received")
+            state = session.state
+        await program.end()
+    assert heard == {"step": "received", "name": "ProtoHeartbeatEvent", "has_id": False, "fresh": True, "complete": True}
+    assert state is tradesession.SessionState.READY
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [({"client_secret": "not the secret"}, "CH_CLIENT_AUTH_FAILURE"), ({"access_token": "not the token"}, "CH_ACCESS_TOKEN_INVALID")],
+)
+async def test_a_refusal_says_so_and_leaves_nothing_open(
+    official_sdk: Path, certificate: Files, tmp_path: Path, wrong: dict[str, Any], code: str
+) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        with pytest.raises(tradesession.Error, match=code):
+            async with tradesession.connect(config.replace(**wrong)):
+                pytest.fail("a session with a wrong secret is READY")
+        steps = await program.end()
+    assert [step["step"] for step in steps].count("lost") == 1
+
+
+async def test_its_certificate_is_refused_by_who_does_not_know_its_authority(
+    official_sdk: Path, certificate: Files, tmp_path: Path
+) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        with pytest.raises(tradesession.CertificateRefused, match="ca_file"):
+            async with tradesession.connect(config.replace(ca_file=None)):
+                pytest.fail("a session with a server of an unknown authority is READY")
+        steps = await program.end()
+    assert received(steps) == []
