@@ -15,7 +15,7 @@ from tradesession.ctrader import registry
 from tradesession.ctrader._requests import TypedRequests
 from tradesession.ctrader.accounts import Account, Accounts, AccountState, choose
 from tradesession.ctrader.config import Config
-from tradesession.ctrader.handshake import Tokens, authenticate_application, authorise, authorise_all, list_accounts
+from tradesession.ctrader.handshake import authenticate_application, authorise, authorise_all, list_accounts
 from tradesession.ctrader.messages import (
     ProtoOAAccountDisconnectEvent,
     ProtoOAAccountsTokenInvalidatedEvent,
@@ -61,14 +61,15 @@ class Session(BaseSession, TypedRequests):
     Open it with `tradesession.connect(config)` or `SessionManager.open(config)`: it is READY then. `accounts` are the chosen ones.
     """
 
-    def __init__(self, config: Config, tokens: Tokens, services: Services) -> None:
+    def __init__(self, config: Config, services: Services) -> None:
         super().__init__(f"ctrader {config.environment}", clock=services.clock, hooks=services.hooks, close_timeout=config.close_timeout)
         self.config = config
         self.accounts = Accounts()
         """The chosen accounts, each with its state; empty before READY."""
         self.steps: list[Step] = []
         """The steps of the handshake, in the order in which they ended."""
-        self._tokens = tokens
+        self._tokens = services.tokens
+        self._exchange = services.exchange
         self._random_id = services.random_id
         self._link: Link[Message] | None = None
         self._sinks: dict[int, tuple[Sink, ...]] = {_SPOT: (self._spot_event,)}

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tradesession import policy
 from tradesession.clock import Clock
+from tradesession.ctrader.grants import CONSENT_URL, TOKEN_URL, renewing, slot, token_endpoint
+from tradesession.ctrader.refresh import Refresh
 from tradesession.errors import ConfigurationError
 from tradesession.options import boolean, integers, read_options, words
 from tradesession.secrets import Secret
-from tradesession.session.services import Services
-from tradesession.tokens.token import Token
+from tradesession.session.services import Services, TokenPlan
+from tradesession.tokens.exchange import HttpExchange, StaticExchange
+from tradesession.tokens.grants import Static
+from tradesession.tokens.store import TokenStore
+from tradesession.tokens.token import Slot, Token
+from tradesession.transports.http import HttpDriver
 
 if TYPE_CHECKING:
     from tradesession.ctrader.client import Session
@@ -36,32 +42,15 @@ PREFIX: Final = "TRADESESSION_CTRADER_"
 """What the environment variables of `Config.from_env` begin with."""
 
 
-class FixedTokens:
-    """A token that is what it is."""
-
-    def __init__(self, token: Token) -> None:
-        self._token = token
-
-    async def get(self, min_ttl: float | None = None) -> Token:
-        """The token."""
-        return self._token
-
-    async def reject(self, token: Token) -> None:
-        """There is no other one."""
-
-    async def changes(self) -> AsyncIterator[Token]:
-        """None ever."""
-        none: tuple[Token, ...] = ()
-        for token in none:
-            yield token
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A cTrader application, a grant, and how to reach the server.
 
     Secrets may be given as plain strings and are kept as `Secret`. With `refresh_token` the session renews the access token by itself and
     keeps the new pair in the token store; with `access_token` alone it ends when that does.
+
+    `auth_url` and `token_url` are the consent page and the token endpoint, which is asked by `token_method` (see `ctrader.grants`).
+    `subject` names whose consent it is, for machines that hold several; `store` is the token store or its URL (see `SessionManager`).
 
     The accounts to authorise are those of `environment` that match `accounts` (ctidTraderAccountId), `logins` (the number that the terminal
     shows) or `brokers` (brokerTitleShort, any case); with none of the three, all of them.
@@ -91,12 +80,13 @@ class Config:
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     plaintext: bool = False
 
-    auth_url: str = ""
-    token_url: str = ""
+    auth_url: str = CONSENT_URL
+    token_url: str = TOKEN_URL
+    token_method: Literal["GET", "POST"] = "GET"  # noqa: S105 - an HTTP method
     redirect_uri: str = ""
     scope: Scope = "trading"
     subject: str = "default"
-    store: str | None = None
+    store: str | TokenStore | None = None
 
     connect_timeout: float = policy.CONNECT_TIMEOUT
     step_timeout: float = policy.STEP_TIMEOUT
@@ -156,11 +146,37 @@ class Config:
         host, port = self.endpoint
         return self.websocket_url or f"{'ws' if self.plaintext else 'wss'}://{host}:{port}"
 
+    @property
+    def slot(self) -> Slot:
+        """Where the grant's token lives: one for the application and the subject, whatever the environment and the accounts."""
+        return slot(self.client_id, self.subject)
+
+    def token_plan(self, clock: Clock) -> TokenPlan:
+        """For a SessionManager: how the token is had.
+
+        With an access token and no refresh token it is what it is, and nothing is stored; otherwise the pair rotates, by HTTP or over the
+        socket, and rests in the store.
+        """
+        if self.access_token and not self.refresh_token:
+            static = StaticExchange(Static(Secret(self.access_token)))
+            return TokenPlan(slot=self.slot, exchange=static, seed=None, is_stored=False, aclose=_nothing)
+        endpoint = token_endpoint(self.client_id, Secret(self.client_secret), url=self.token_url, method=self.token_method)
+        own = self.token_url != TOKEN_URL  # the public endpoint is trusted as the system does, whatever the socket's authority is
+        driver = HttpDriver(
+            [self.token_url],
+            ca_file=self.ca_file if own else None,
+            ssl_context=self.ssl_context if own else None,
+            clock=clock,
+        )
+        refresh = Refresh(HttpExchange(renewing(endpoint), driver, clock=clock))
+        seed = Token(access=Secret(self.access_token or ""), refresh=Secret(self.refresh_token)) if self.refresh_token else None
+        return TokenPlan(slot=self.slot, exchange=refresh, seed=seed, is_stored=True, aclose=driver.aclose)
+
     def create_session(self, services: Services) -> Session:
         """For a SessionManager: the session of this configuration, not yet started."""
         from tradesession.ctrader.client import Session
 
-        return Session(self, FixedTokens(Token(access=Secret(self.access_token or ""))), services)
+        return Session(self, services)
 
     def _keep_secrets_secret(self) -> None:
         for name in ("client_secret", "access_token", "refresh_token"):
@@ -176,6 +192,10 @@ class Config:
     def _one_of(self, name: str, known: tuple[str, ...]) -> None:
         if getattr(self, name) not in known:
             raise ConfigurationError(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
+
+
+async def _nothing() -> None:
+    """What a static token has to close."""
 
 
 def _reader(annotation: str) -> Callable[[str], Any]:

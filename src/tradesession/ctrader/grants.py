@@ -17,7 +17,7 @@ from tradesession.secrets import Secret
 from tradesession.tokens.grants import AuthorizationCode, GrantFactory, RefreshToken, TokenEndpoint, renewal
 from tradesession.tokens.redirects import authorization_url as _authorization_url
 from tradesession.tokens.replies import OAUTH_MEANINGS, Asked, Blame, GrantKind, Meaning, refusal, text_field, token_from, unanswered
-from tradesession.tokens.token import Token
+from tradesession.tokens.token import Slot, Token
 
 CONSENT_URL: Final = "https://id.ctrader.com/my/settings/openapi/grantingaccess/"
 """The consent page of the documents."""
@@ -54,6 +54,11 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "timeout_error": Meaning(Blame.UNCLEAR),
 }
 """What the error codes mean that a token endpoint of cTrader, or its socket, may answer with; in lower case."""
+
+
+def slot(client_id: str, subject: str = "default") -> Slot:
+    """Where the token of an application and a subject lives. Demo and live are not told apart: one grant serves both."""
+    return Slot(platform="ctrader", environment="openapi", client=client_id, subject=subject)
 
 
 def authorization_url(

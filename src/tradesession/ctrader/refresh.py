@@ -37,7 +37,7 @@ class SocketExchange:
         try:
             reply = await self._link.request(ProtoOARefreshTokenReq(refreshToken=refresh.reveal()), timeout=self._timeout)
         except Rejected as refusal:
-            raise socket_refusal(refusal.code, refusal.description, refresh) from refusal
+            raise socket_refusal(refusal.code, refusal.description, refresh) from None  # its text may quote the token
         except NotSent as error:
             raise TokenEndpointUnreachable(f"the refresh was not sent over the open connection: {error}") from error
         except (OutcomeUnknown, ProtocolError) as error:

@@ -1,47 +1,59 @@
-"""SessionManager: owns sessions and what they share, and closes all of it in order. `connect` is the short way to one session."""
+"""SessionManager: owns sessions and what they share (token stores, keepers, hooks), and closes all of it in order.
+
+`connect` is the short way to one session.
+"""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from tradesession.clock import Clock
 from tradesession.errors import SessionClosed
 from tradesession.hooks import Hook, Hooks
-from tradesession.session.services import Services
+from tradesession.session.services import PlatformConfig, Services, TokenPlan
 from tradesession.session.session import Session
 from tradesession.tasks import TaskOwner
 from tradesession.timing import SYSTEM_CLOCK
+from tradesession.tokens.keeper import TokenKeeper
+from tradesession.tokens.store import TokenStore
+from tradesession.tokens.stores import default_store_url, open_store
+from tradesession.tokens.token import Slot
 
 S = TypeVar("S", bound=Session)
-S_co = TypeVar("S_co", bound=Session, covariant=True)
+
+STORE_VARIABLE: Final = "TRADESESSION_STORE"
+"""The environment variable that names the token store where nothing else does."""
 
 
-class PlatformConfig(Protocol[S_co]):
-    """What a platform's configuration offers to a manager."""
-
-    @property
-    def clock(self) -> Clock | None:
-        """The clock to live by; None for the manager's."""
-
-    def create_session(self, services: Services) -> S_co:
-        """The session of this configuration, not yet started."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    keeper: TokenKeeper
+    plan: TokenPlan
 
 
 class SessionManager:
     """Opens sessions and owns them. Use it as `async with`, or call `aclose` at the end.
 
-    `hooks` are called for everything that happens in its sessions (see `tradesession.hooks`); `clock` is for tests.
+    `store` is the token store of configurations that name none: a URL (`sqlite:///…`, `postgresql://…`, `redis://…`, `memory:`) or an open
+    TokenStore, which stays its opener's. None means TRADESESSION_STORE, or else an SQLite file in the user's state directory. Sessions
+    of one slot share one keeper, so a token is renewed once for all of them. `hooks` are called for everything that happens (see
+    `tradesession.hooks`); `clock` is for tests.
     """
 
-    def __init__(self, *, hooks: Iterable[Hook] = (), clock: Clock | None = None) -> None:
+    def __init__(self, *, store: str | TokenStore | None = None, hooks: Iterable[Hook] = (), clock: Clock | None = None) -> None:
         self.hooks = Hooks.of(hooks)
+        self._store = store
         self._clock = clock or SYSTEM_CLOCK
         self._tasks = TaskOwner()
         self._sessions: list[Session] = []
+        self._stores: dict[str, TokenStore] = {}
+        self._kept: dict[Slot, _Kept] = {}
         self._closed = False
 
     @property
@@ -49,12 +61,22 @@ class SessionManager:
         """The sessions that were opened and are not closed, in order."""
         return tuple(session for session in self._sessions if not session.is_closed)
 
+    def tokens(self, config: PlatformConfig[Any]) -> TokenKeeper:
+        """The keeper of the configuration's token, without a session: `await keeper.get(min_ttl=60)`. It is the manager's to close."""
+        return self._keep(config).keeper
+
     async def open(self, config: PlatformConfig[S]) -> S:
         """A session of this configuration, READY. Raises what prevented it; nothing stays behind then."""
-        if self._closed:
-            raise SessionClosed("the session manager is closed; make another one")
-        services = Services(clock=config.clock or self._clock, hooks=self.hooks, random_id=lambda: secrets.token_hex(8))
-        session = config.create_session(services)
+        kept = self._keep(config)
+        session = config.create_session(
+            Services(
+                clock=config.clock or self._clock,
+                hooks=self.hooks,
+                random_id=lambda: secrets.token_hex(8),
+                tokens=kept.keeper,
+                exchange=kept.plan.exchange,
+            )
+        )
         self._sessions = [*self.sessions, session]
         session.start(self._tasks)
         try:
@@ -65,11 +87,21 @@ class SessionManager:
         return session
 
     async def aclose(self) -> None:
-        """Close every session, the youngest first, then what they share. Harmless when closed already."""
+        """Close every session, the youngest first, then keepers, exchanges and stores. Harmless when closed already.
+
+        A token that is being exchanged at this moment is waited for and saved. Raises StoreError when that could not be done.
+        """
         self._closed = True
-        while self._sessions:
-            await self._sessions.pop().aclose()
-        await self._tasks.aclose()
+        async with AsyncExitStack() as stack:  # last in, first out; each step is taken whatever became of those before it
+            for store in self._stores.values():
+                stack.push_async_callback(store.aclose)
+            for kept in self._kept.values():
+                stack.push_async_callback(kept.plan.aclose)
+                stack.push_async_callback(kept.keeper.aclose)
+            stack.push_async_callback(self._tasks.aclose)
+            for session in self._sessions:
+                stack.push_async_callback(session.aclose)
+            self._stores, self._kept, self._sessions = {}, {}, []
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,13 +109,40 @@ class SessionManager:
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         await self.aclose()
 
+    def _keep(self, config: PlatformConfig[Any]) -> _Kept:
+        if self._closed:
+            raise SessionClosed("the session manager is closed; make another one")
+        kept = self._kept.get(config.slot)
+        if kept is None:
+            clock = config.clock or self._clock
+            plan = config.token_plan(clock)
+            store = self._opened(self._store_of(config) if plan.is_stored else "memory:")
+            keeper = TokenKeeper(plan.slot, store, plan.exchange, seed=plan.seed, clock=clock, hooks=self.hooks)
+            kept = self._kept[config.slot] = _Kept(keeper, plan)
+        return kept
 
-def connect(config: PlatformConfig[S], *, hooks: Iterable[Hook] = ()) -> AbstractAsyncContextManager[S]:
-    """One session for one `async with` block: READY inside, closed in order behind it. Raises what prevented READY."""
+    def _store_of(self, config: PlatformConfig[Any]) -> str | TokenStore:
+        return config.store or self._store or os.environ.get(STORE_VARIABLE) or default_store_url()
+
+    def _opened(self, store: str | TokenStore) -> TokenStore:
+        if isinstance(store, TokenStore):
+            return store
+        if store not in self._stores:
+            self._stores[store] = open_store(store)
+        return self._stores[store]
+
+
+def connect(
+    config: PlatformConfig[S], *, store: str | TokenStore | None = None, hooks: Iterable[Hook] = ()
+) -> AbstractAsyncContextManager[S]:
+    """One session for one `async with` block: READY inside, closed in order behind it. Raises what prevented READY.
+
+    `store` and `hooks` as for a SessionManager.
+    """
 
     @asynccontextmanager
     async def connected() -> AsyncIterator[S]:
-        async with SessionManager(hooks=hooks) as manager:
+        async with SessionManager(store=store, hooks=hooks) as manager:
             yield await manager.open(config)
 
     return connected()

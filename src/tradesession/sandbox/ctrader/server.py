@@ -176,6 +176,7 @@ class CTraderSandbox:
             "token_url": self.token_url,
             "auth_url": self.auth_url,
             "redirect_uri": self.redirect_uri,
+            "store": "memory:",
             "clock": self._clock,
         }
         if overrides.get("plaintext"):
