@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sandbox.raw_client import RawClient, causes, connect
+from tests.sandbox.raw_client import RawClient, TcpClient, causes, connect
 from tradesession.ctrader import messages as pb
 from tradesession.sandbox import Sandbox
 
@@ -21,6 +21,14 @@ async def test_an_unauthenticated_connection_is_closed_after_thirty_seconds_even
 
 async def test_a_connection_that_says_nothing_at_all_is_closed_after_thirty_seconds(sandbox: Sandbox, client: RawClient) -> None:
     await sandbox.clock.advance(30)
+    await client.wait_closed()
+    assert await causes(sandbox) == ["not authenticated in time"]
+
+
+async def test_a_websocket_that_never_finishes_its_opening_is_closed_after_thirty_seconds(sandbox: Sandbox, client: RawClient) -> None:
+    assert isinstance(client, TcpClient)
+    client.writer.write(b"GET / HTTP/1.1\r\nHost")
+    await sandbox.clock.advance(31)
     await client.wait_closed()
     assert await causes(sandbox) == ["not authenticated in time"]
 

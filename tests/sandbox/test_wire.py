@@ -116,6 +116,13 @@ def test_unknown_fields_and_enum_values_are_written_at_every_depth() -> None:
     assert all(UNKNOWN_NUMBER in dict(decode_fields(data)) for data in (strange, *symbols))
 
 
+def test_unknown_fields_leave_known_enum_values_alone() -> None:
+    symbol = pb.ProtoOASymbol(symbolId=1, digits=5, pipPosition=4, tradingMode=pb.ProtoOATradingMode.CLOSE_ONLY_MODE)
+    data = encode_message(symbol, unknown_fields=True)
+    assert pb.ProtoOASymbol.FromString(data).tradingMode == pb.ProtoOATradingMode.CLOSE_ONLY_MODE
+    assert UNKNOWN_NUMBER in dict(decode_fields(data))
+
+
 def test_a_required_enum_keeps_its_value() -> None:
     event = pb.ProtoOAExecutionEvent(ctidTraderAccountId=1, executionType=pb.ProtoOAExecutionType.ORDER_FILLED)
     read = pb.ProtoOAExecutionEvent.FromString(encode_message(event, unknown_enum_values=True))

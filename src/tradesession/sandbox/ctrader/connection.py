@@ -7,6 +7,7 @@ answered before that account was authorised on this very connection. Facts: sect
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from google.protobuf.message import DecodeError, Message
@@ -21,7 +22,7 @@ from tradesession.sandbox.ctrader.limits import Limiter
 from tradesession.sandbox.ctrader.outbox import Outbox
 from tradesession.sandbox.ctrader.refusal import NOT_AUTHORIZED, Refusal
 from tradesession.sandbox.ctrader.requests import handler_of
-from tradesession.sandbox.ctrader.state import Account, Application, Invalidation
+from tradesession.sandbox.ctrader.state import Account, Application, Grant, Invalidation, Scope
 from tradesession.sandbox.ctrader.switches import selects
 from tradesession.sandbox.ctrader.wire import Envelope, WireError, decode_envelope
 
@@ -34,6 +35,14 @@ _LOOK_AGAIN: Final = 1.0
 """Seconds until a limit that was reached without effect is looked at again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """How an account came to be usable on a connection: by this access token, for this scope."""
+
+    access_token: str = field(repr=False)
+    scope: Scope
+
+
 class Connection:
     """The session of one client, on one of the two environments."""
 
@@ -42,8 +51,8 @@ class Connection:
         self.environment = environment
         self.channel = channel
         self.application: Application | None = None
-        self.authorized: dict[int, str] = {}
-        """Access token by the id of the account that it authorised here."""
+        self.authorized: dict[int, Authorization] = {}
+        """By what each account, by its id, is authorised here."""
         self._outbox = Outbox(core, channel)
         self._outbox.before_reply = self._interject
         self._limiter = Limiter(core.settings)
@@ -110,9 +119,9 @@ class Connection:
         """Send what nobody asked for."""
         self._outbox.event(message)
 
-    def authorize(self, account: Account, access_token: str) -> None:
+    def authorize(self, account: Account, grant: Grant) -> None:
         """The account may be used here from now on."""
-        self.authorized[account.id] = access_token
+        self.authorized[account.id] = Authorization(grant.access_token, grant.scope)
         if self.core.faults.account_disconnect_after is not None:
             self.after(self.core.faults.account_disconnect_after, lambda: self.disconnect_account(account.id))
 
@@ -134,7 +143,7 @@ class Connection:
 
     def token_died(self, death: Invalidation) -> None:
         """End the sessions that this access token opened: one event for all of them, then one for each (section 5.4)."""
-        hit = [account_id for account_id, token in self.authorized.items() if token == death.access_token]
+        hit = [account_id for account_id, held in self.authorized.items() if held.access_token == death.access_token]
         if not hit:
             return
         for account_id in hit:

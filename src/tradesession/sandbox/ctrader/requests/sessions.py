@@ -80,7 +80,7 @@ def authenticate_account(connection: Connection, request: pb.ProtoOAAccountAuthR
         raise Refusal(account.refusal, "Trading account is refused", account_id=account_id)
     if connection.hears(account_id):
         raise Refusal("ALREADY_LOGGED_IN", "Trading account is already authorized in this channel", account_id=account_id)
-    connection.authorize(account, request.accessToken)
+    connection.authorize(account, grant)
     core.watch_expiry(grant)
     return Answer(pb.ProtoOAAccountAuthRes(ctidTraderAccountId=account_id))
 

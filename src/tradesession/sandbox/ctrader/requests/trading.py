@@ -31,13 +31,12 @@ def reconcile(connection: Connection, request: pb.ProtoOAReconcileReq) -> Answer
 
 
 def refuse_unsupported(connection: Connection, request: Message) -> Answer:
-    """Whatever the sandbox knows the name of and has no answer to. An order under a grant that may only look is refused for that."""
+    """Whatever the sandbox knows the name of and has no answer to; all of it is about an account.
+
+    An order under a grant that may only look is refused for that.
+    """
     cls = type(request)
-    account_id: int | None = None
-    if registry.is_account_bound(cls):
-        account_id = request.ctidTraderAccountId  # type: ignore[attr-defined]  # every account-bound class has it
-        assert account_id is not None
-        grant = connection.core.state.grant_of(connection.authorized[account_id])
-        if cls in registry.ORDER_REQUESTS and grant.scope == "accounts":
-            raise Refusal(connection.core.settings.view_scope_code, "The access token does not allow trading", account_id=account_id)
+    account_id: int = request.ctidTraderAccountId  # type: ignore[attr-defined]  # every class that gets here has it
+    if cls in registry.ORDER_REQUESTS and connection.authorized[account_id].scope == "accounts":
+        raise Refusal(connection.core.settings.view_scope_code, "The access token does not allow trading", account_id=account_id)
     raise Refusal("UNSUPPORTED_MESSAGE", f"The sandbox does not answer {cls.__name__}", account_id=account_id)
