@@ -18,20 +18,35 @@ from tradesession import ctrader
 from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(1200), pytest.mark.xdist_group("official-sdk")]  # the first run asks pip
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.timeout(90, func_only=True),
+    pytest.mark.xdist_group("official-sdk"),
+    pytest.mark.usefixtures("leaks"),
+]
 
 SECRETS = {"client_id": "interop-client", "client_secret": "interop-client-secret", "access_token": "interop-access-token"}
+REFRESH_TOKEN = "interop-refresh-token"
 HANDSHAKE = ["ProtoOAApplicationAuthReq", "ProtoOAGetAccountListByAccessTokenReq"]
 
 
 @asynccontextmanager
-async def foreign_server(python: Path, certificate: Files, directory: Path) -> AsyncIterator[tuple[Program, ctrader.Config]]:
+async def foreign_server(
+    python: Path, certificate: Files, directory: Path, *, events_first: bool = False, sessions_stay: bool = False
+) -> AsyncIterator[tuple[Program, ctrader.Config]]:
     """The server, running, and a configuration that leads there."""
     async with running(python, "foreign_server.py", directory) as program:
-        await program.tell(**SECRETS, certificate=str(certificate.certificate), key=str(certificate.key))
-        port = (await program.step("listening"))["port"]
-        options: dict[str, Any] = {**SECRETS, "host": "127.0.0.1", "port": port, "ca_file": certificate.authority}
-        yield program, ctrader.Config(**options)
+        await program.tell(
+            **SECRETS,
+            refresh_token=REFRESH_TOKEN,
+            certificate=str(certificate.certificate),
+            key=str(certificate.key),
+            events_first=events_first,
+            sessions_stay=sessions_stay,
+        )
+        place = await program.step("listening")
+        options: dict[str, Any] = {**SECRETS, "host": "127.0.0.1", "port": place["port"], "ca_file": certificate.authority}
+        yield program, ctrader.Config(**options, token_url=place["token_url"])
 
 
 def received(steps: list[Step]) -> list[Step]:
@@ -123,17 +138,63 @@ async def test_heartbeats_are_heard_and_ask_for_no_answer(official_sdk: Path, ce
     assert state is tradesession.SessionState.READY
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code"),
-    [({"client_secret": "not the secret"}, "CH_CLIENT_AUTH_FAILURE"), ({"access_token": "not the token"}, "CH_ACCESS_TOKEN_INVALID")],
-)
-async def test_a_refusal_says_so_and_leaves_nothing_open(
-    official_sdk: Path, certificate: Files, tmp_path: Path, wrong: dict[str, Any], code: str
+@pytest.mark.parametrize("sessions_stay", [False, True])
+@pytest.mark.parametrize("events_first", [False, True])
+async def test_a_refresh_happens_once_and_quotes_go_on(
+    official_sdk: Path, certificate: Files, tmp_path: Path, events_first: bool, sessions_stay: bool
 ) -> None:
+    server = foreign_server(official_sdk, certificate, tmp_path, events_first=events_first, sessions_stay=sessions_stay)
+    async with server as (program, config):
+        async with tradesession.SessionManager(store="memory:") as manager:
+            config = config.replace(accounts=[11, 12], refresh_token=REFRESH_TOKEN)
+            session = await manager.open(config)
+            stream = session.spots(session.accounts.by_id(11), "EURUSD")
+            async with stream, asyncio.timeout(20):
+                await anext(stream)
+                token = await manager.tokens(config).renew()
+                await authorised_with(program, 4)
+                while any(account.state is not AccountState.AUTHORIZED for account in session.accounts):
+                    await asyncio.sleep(0.01)
+                while stream.statistics().queued:
+                    await anext(stream)
+                quote = await anext(stream)
+            used = [account.token for account in session.accounts]
+        steps = await program.end()
+
+    assert token.access.reveal() == SECRETS["access_token"] + "+"
+    assert token.refresh is not None
+    assert token.refresh.reveal() == REFRESH_TOKEN + "+"
+    assert used == [token, token]
+    assert quote.bid < quote.ask
+    assert [step["step"] for step in steps].count("exchanged") == 1
+    assert [step["name"] for step in received(steps)].count("ProtoOAAccountAuthReq") == 4
+
+
+async def authorised_with(program: Program, count: int) -> None:
+    """Wait until the server has seen so many requests for account authorisation."""
+    while sum(step.get("name") == "ProtoOAAccountAuthReq" for step in program.steps) < count:
+        await program.step("received")
+
+
+async def test_a_dead_access_token_is_renewed_on_the_way(official_sdk: Path, certificate: Files, tmp_path: Path) -> None:
     async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
-        with pytest.raises(tradesession.Error, match=code):
-            async with tradesession.connect(config.replace(**wrong)):
-                pytest.fail("a session with a wrong secret is READY")
+        config = config.replace(accounts=[11, 12], access_token="long dead", refresh_token=REFRESH_TOKEN)
+        async with tradesession.connect(config, store="memory:") as session:
+            states = {account.state for account in session.accounts}
+        steps = await program.end()
+    assert states == {AccountState.AUTHORIZED}
+    application_auth, account_list = HANDSHAKE
+    names = [step["name"] for step in received(steps) if step["name"] != "ProtoOARefreshTokenReq"]
+    assert names == [application_auth, account_list, account_list, *["ProtoOAAccountAuthReq"] * 2]
+    assert [step["step"] for step in steps].count("exchanged") == 1
+
+
+@pytest.mark.parametrize("wrong", ["client_secret", "access_token"])
+async def test_a_refusal_says_so_and_leaves_nothing_open(official_sdk: Path, certificate: Files, tmp_path: Path, wrong: str) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        with pytest.raises(tradesession.Error, match=wrong.split("_")[1]):
+            async with tradesession.connect(config.replace(**{wrong: "not the one"})):
+                pytest.fail(f"a session with a wrong {wrong} is READY")
         steps = await program.end()
     assert [step["step"] for step in steps].count("lost") == 1
 
