@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -138,8 +141,7 @@ async def test_heartbeats_are_heard_and_ask_for_no_answer(official_sdk: Path, ce
     assert state is tradesession.SessionState.READY
 
 
-@pytest.mark.parametrize("sessions_stay", [False, True])
-@pytest.mark.parametrize("events_first", [False, True])
+@pytest.mark.parametrize(("events_first", "sessions_stay"), [(False, False), (True, False), (False, True)])
 async def test_a_refresh_happens_once_and_quotes_go_on(
     official_sdk: Path, certificate: Files, tmp_path: Path, events_first: bool, sessions_stay: bool
 ) -> None:
@@ -197,6 +199,46 @@ async def test_a_refusal_says_so_and_leaves_nothing_open(official_sdk: Path, cer
                 pytest.fail(f"a session with a wrong {wrong} is READY")
         steps = await program.end()
     assert [step["step"] for step in steps].count("lost") == 1
+
+
+@pytest.mark.parametrize(("changes", "status"), [({}, 0), ({"ACCOUNT": "13"}, 6), ({"CLIENT_SECRET": "not the one"}, 3)])
+async def test_the_handshake_command_works_with_it(
+    official_sdk: Path, certificate: Files, tmp_path: Path, changes: dict[str, str], status: int
+) -> None:
+    async with foreign_server(official_sdk, certificate, tmp_path) as (program, config):
+        options = {name.upper(): value for name, value in SECRETS.items()}
+        options |= {"HOST": config.host, "PORT": str(config.port), "CA_FILE": str(certificate.authority), "REFRESH_TOKEN": REFRESH_TOKEN}
+        variables = {f"TRADESESSION_CTRADER_{name}": value for name, value in (options | changes).items()}
+        output, complaint, ended = await handshake(variables)
+        steps = await program.end()
+
+    assert ended == status, complaint
+    assert "exchanged" not in [step["step"] for step in steps]
+    if status:
+        assert complaint.startswith("error: ")
+        assert len(complaint.splitlines()) == 1
+        return
+    told = json.loads(output)
+    assert told["state"] == "READY"
+    assert [step["name"] for step in told["steps"][:3]] == ["connect", "application_auth", "account_list"]
+    assert [account["ctidTraderAccountId"] for account in told["accounts"] if account["state"] == "AUTHORIZED"] == [11, 12, 15]
+
+
+async def handshake(variables: dict[str, str]) -> tuple[str, str, int | None]:
+    """`tradesession handshake ctrader --json` with these variables; what it prints, what it complains of, and its exit code."""
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import sys; from tradesession.cli import main; sys.exit(main())", "handshake", "ctrader", "--json",
+        env={name: value for name, value in os.environ.items() if not name.startswith("TRADESESSION_")} | variables,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30):
+            output, complaint = await command.communicate()
+    finally:
+        if command.returncode is None:
+            command.kill()
+            await command.wait()
+    return output.decode(), complaint.decode(), command.returncode
 
 
 async def test_its_certificate_is_refused_by_who_does_not_know_its_authority(
