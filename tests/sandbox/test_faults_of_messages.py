@@ -70,6 +70,14 @@ async def test_a_reply_can_be_of_the_wrong_type(sandbox: Sandbox, client: RawCli
     assert (await client.request(pb.ProtoOAVersionReq())).name == "ProtoOAAccountLogoutRes"
 
 
+async def test_a_server_can_know_only_some_of_the_messages(sandbox: Sandbox, client: RawClient) -> None:
+    account = sandbox.ctrader.accounts[0]
+    await client.authenticate(sandbox, account)
+    sandbox.ctrader.faults.unsupported_requests = {pb.ProtoOATraderReq}
+    assert (await client.request(pb.ProtoOATraderReq(ctidTraderAccountId=account.id))).code == "UNSUPPORTED_MESSAGE"
+    assert await client.is_alive()
+
+
 async def test_payload_types_can_be_blocked(sandbox: Sandbox, client: RawClient) -> None:
     await client.authenticate(sandbox)
     sandbox.ctrader.settings.retry_after = 17

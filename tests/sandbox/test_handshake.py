@@ -107,11 +107,13 @@ async def test_a_grant_to_look_says_so_in_the_account_list(sandbox: Sandbox, cli
     assert reply.message.permissionScope == pb.ProtoOAClientPermissionScope.SCOPE_VIEW
 
 
-async def test_the_account_list_can_leave_out_what_is_optional(sandbox: Sandbox, client: RawClient) -> None:
-    sandbox.ctrader.settings.account_optional_fields = False
+@pytest.mark.parametrize("fields", [frozenset(), frozenset({"isLive"}), frozenset({"traderLogin", "brokerTitleShort"})])
+async def test_the_account_list_can_leave_out_what_is_optional(sandbox: Sandbox, client: RawClient, fields: frozenset[str]) -> None:
+    sandbox.ctrader.settings.account_fields = fields
     grant = await client.authenticate(sandbox)
     reply = await client.request(pb.ProtoOAGetAccountListByAccessTokenReq(accessToken=grant.access_token))
-    assert [[field.name for field, _ in one.ListFields()] for one in reply.message.ctidTraderAccount] == [["ctidTraderAccountId"]] * 5
+    listed = [{field.name for field, _ in one.ListFields()} for one in reply.message.ctidTraderAccount]
+    assert listed == [{"ctidTraderAccountId", *fields}] * 5
 
 
 async def test_a_token_nobody_issued_is_refused_everywhere(sandbox: Sandbox, client: RawClient) -> None:

@@ -173,7 +173,8 @@ class Connection:
 
     def _parse(self, envelope: Envelope) -> Message:
         cls = registry.class_for(envelope.payload_type)
-        if cls is None or registry.reply_for(cls) is None:
+        unsupported = selects(self.core.faults.unsupported_requests, envelope.payload_type)
+        if cls is None or registry.reply_for(cls) is None or unsupported:
             raise Refusal("UNSUPPORTED_MESSAGE", f"Unsupported payload type {envelope.payload_type}")
         request = cls()
         try:

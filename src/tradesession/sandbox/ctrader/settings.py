@@ -51,8 +51,8 @@ class Settings:
     """For an order under a grant that may only look."""
     empty_payload: Literal["empty", "absent"] = "empty"
     """Whether a message without fields travels with a payload of no bytes or without a payload."""
-    account_optional_fields: bool = True
-    """Whether the account list says isLive, traderLogin and brokerTitleShort, or the ids alone."""
+    account_fields: frozenset[str] = frozenset({"isLive", "traderLogin", "brokerTitleShort"})
+    """What the account list says about an account beside its id. Servers were seen that leave some of it out."""
     refresh_before_authentication: bool = False
     """Whether a token may be refreshed on a connection without application authentication."""
     refresh_events_first: bool = False

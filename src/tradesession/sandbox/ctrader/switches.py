@@ -67,6 +67,7 @@ class Switches:
 
     # --- messages ---
     unanswered_requests: Selection = _switch(False, "these requests get no answer, e.g. 2106", "payload types")
+    unsupported_requests: Selection = _switch(False, "these requests are refused with UNSUPPORTED_MESSAGE", "payload types")
     undecodable_replies: Selection = _switch(False, "the replies to these requests do not parse", "payload types")
     wrong_reply_type: Selection = _switch(False, "these requests are answered with a message of another type", "payload types")
     blocked_payload_types: Selection = _switch(

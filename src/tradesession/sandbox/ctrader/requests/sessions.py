@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from tradesession.ctrader import messages as pb
 from tradesession.sandbox.ctrader.refusal import GrantRefused, Refusal
@@ -44,22 +45,20 @@ def list_accounts(connection: Connection, request: pb.ProtoOAGetAccountListByAcc
     """Demo and live alike, on either host."""
     grant = connection.core.state.grant_of(request.accessToken, connection.application)
     scope = pb.ProtoOAClientPermissionScope.SCOPE_TRADE if grant.scope == "trading" else pb.ProtoOAClientPermissionScope.SCOPE_VIEW
-    optional = connection.core.settings.account_optional_fields
+    fields = connection.core.settings.account_fields
     return Answer(
         pb.ProtoOAGetAccountListByAccessTokenRes(
             accessToken=request.accessToken,
             permissionScope=scope,
-            ctidTraderAccount=[_account_entry(account, optional=optional) for account in grant.accounts],
+            ctidTraderAccount=[_account_entry(account, fields) for account in grant.accounts],
         )
     )
 
 
-def _account_entry(account: Account, *, optional: bool) -> pb.ProtoOACtidTraderAccount:
-    if not optional:
-        return pb.ProtoOACtidTraderAccount(ctidTraderAccountId=account.id)
-    return pb.ProtoOACtidTraderAccount(
-        ctidTraderAccountId=account.id, isLive=account.is_live, traderLogin=account.login, brokerTitleShort=account.broker.title
-    )
+def _account_entry(account: Account, fields: Collection[str]) -> pb.ProtoOACtidTraderAccount:
+    known: dict[str, Any] = {"isLive": account.is_live, "traderLogin": account.login, "brokerTitleShort": account.broker.title}
+    shown = {name: value for name, value in known.items() if name in fields}
+    return pb.ProtoOACtidTraderAccount(ctidTraderAccountId=account.id, **shown)
 
 
 @answers(pb.ProtoOAAccountAuthReq)
