@@ -22,6 +22,7 @@ from websockets.uri import parse_uri
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError, Error, LinkLost, ProtocolError, Unreachable
+from tradesession.protocol.http import HttpReply
 from tradesession.secrets import Secret, redact_url
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.transports.stream import Receiver, StreamTransport, open_stream
@@ -30,6 +31,14 @@ from tradesession.transports.stream import Receiver, StreamTransport, open_strea
 _silent = logging.Logger("tradesession.transports.websocket.core", level=logging.CRITICAL + 1)  # noqa: LOG001 - see above
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+class OpeningRefused(Unreachable):
+    """The server answered the opening with another HTTP status than 101: `reply` has it, and the headers, but no body."""
+
+    def __init__(self, message: str, reply: HttpReply) -> None:
+        self.reply = reply
+        super().__init__(message)
 
 
 class WebSocketTransport(StreamTransport):
@@ -120,7 +129,13 @@ class WebSocketTransport(StreamTransport):
                 self.opened.set_result(None)
         elif isinstance(refusal, InvalidStatus):
             status = refusal.response.status_code
-            self.fail(Unreachable(f"{self._where} answered the WebSocket opening with HTTP status {status}: check the address"))
+            headers = {name.lower(): value for name, value in refusal.response.headers.raw_items()}
+            self.fail(
+                OpeningRefused(
+                    f"{self._where} answered the WebSocket opening with HTTP status {status}: check the address",
+                    HttpReply(status=status, headers=headers, sent_at=self._clock.wall()),
+                )
+            )
         else:
             kind = type(refusal).__name__  # its text would show what the server sent
             self.fail(Unreachable(f"{self._where} did not answer the WebSocket opening as it should ({kind}): is it a WebSocket address?"))
