@@ -73,7 +73,7 @@ TOKEN_RENEW_AT: Final = 0.8
 """Share of its life at which a token is renewed in the background: of 30 days six are left for an endpoint that is down, of 60 s twelve."""
 
 TOKEN_RENEW_JITTER: Final = 0.04
-"""Spread of that share to either side, so that many keepers do not call at once. With it a 60-second token is renewed every 45 s at the most often."""
+"""Spread of that share to either side, so that many keepers do not call at once; a 60-second token is still renewed every 45 s at most."""
 
 TOKEN_MANDATORY_SHARE: Final = 0.1
 """The last part of a life, in which a caller waits for a renewal instead of getting a token that may end under way …"""
@@ -82,7 +82,7 @@ TOKEN_MANDATORY_LIMIT: Final = 60.0
 """… but never more than this: a request with its answer and a clock that is a little wrong fit."""
 
 TOKEN_SPACING: Final = 30.0
-"""Least time between two renewals of one token by choice: issuers were seen to serve the same token again until half a minute before its end …"""
+"""Least time between two renewals by choice: issuers were seen to serve one token again until half a minute before its end …"""
 
 TOKEN_SPACING_SHARE: Final = 0.25
 """… and for short lives this share of it."""
@@ -94,7 +94,7 @@ TOKEN_RETRY_LIMIT: Final = 300.0
 """… up to a twentieth of the token's life, and never more than this."""
 
 TOKEN_REFUSED_PAUSE: Final = 300.0
-"""How long a refusal that blames the client or the request is believed before it is checked again: somebody has to change something first."""
+"""How long a refusal that blames the client or the request is believed before it is checked again: a person has to change something."""
 
 TOKEN_DOUBT_PAUSE: Final = 30.0
 """Pause before a refresh token is shown again after two exchanges without an answer; it doubles with each further one …"""
@@ -103,7 +103,7 @@ TOKEN_DOUBT_LIMIT: Final = 900.0
 """… up to this: an endpoint that answers nobody for hours is found again within a quarter of an hour."""
 
 EXCHANGE_LIMIT: Final = 60.0
-"""One exchange, over whatever way it goes: twice the time of a token request, as there may be a second way to try. Then its outcome is unknown."""
+"""One exchange, over whatever way it goes: twice the time of a token request, as there may be a second way. Then its outcome is unknown."""
 
 LEASE_TTL: Final = 15.0
 """Life of a lease; its holder renews it at a third of that. How long a dead holder on another machine blocks a slot."""
