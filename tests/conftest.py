@@ -1,0 +1,31 @@
+"""What many tests share: a certificate authority to throw away, and the check that nothing stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.leaks import Leaks
+from tradesession.sandbox.authority import Authority
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Signs certificates for loopback; `authority.ca_file` is what a client trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def ca_file(authority: Authority) -> Path:
+    """The certificate to trust."""
+    return authority.ca_file
+
+
+@pytest.fixture
+async def leaks() -> AsyncIterator[Leaks]:
+    """Fails a test that leaves a task, a socket, a file or a pending future; `leaks.check()` looks in between."""
+    leaks = Leaks()
+    yield leaks
+    await leaks.check(thorough=True)
