@@ -12,15 +12,15 @@ from tests.interop.programs import Step, running
 from tradesession.sandbox import Sandbox
 from tradesession.sandbox.authority import Flaw
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(1200), pytest.mark.xdist_group("api-client")]  # the first run asks pip
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(90, func_only=True), pytest.mark.xdist_group("api-client")]
 
 UNCHANGED = {"step": "installed", "version": "0.12.0", "changed": []}
 
 
-def facts(sandbox: Sandbox, environment: Literal["demo", "live"] = "demo") -> dict[str, Any]:
-    """What `tradesession sandbox --json` tells, for one of the two hosts."""
+def facts(sandbox: Sandbox) -> dict[str, Any]:
+    """What `tradesession sandbox --json` tells, for the demo host; the other foreign client takes live."""
     described: dict[str, Any] = sandbox.describe()["ctrader"]
-    return {**described, **described[environment], "environment": environment}
+    return {**described, **described["demo"], "environment": "demo"}
 
 
 def trust(sandbox: Sandbox) -> dict[str, str]:
@@ -28,14 +28,13 @@ def trust(sandbox: Sandbox) -> dict[str, str]:
     return {"SSL_CERT_FILE": str(sandbox.ctrader.ca_file)}
 
 
-@pytest.mark.parametrize("environment", ["demo", "live"])
 async def test_it_gets_to_quotes_and_again_after_a_refresh_a_cut_line_and_a_dropped_account(
-    sandbox: Sandbox, api_client: Path, tmp_path: Path, environment: Literal["demo", "live"]
+    sandbox: Sandbox, api_client: Path, tmp_path: Path
 ) -> None:
     # Its author says of the real server that subscriptions outlive a refresh; the client counts on it.
     sandbox.ctrader.settings.keep_subscriptions_on_refresh = True
-    given = facts(sandbox, environment)
-    account_id = next(one["ctidTraderAccountId"] for one in given["accounts"] if one["isLive"] == (environment == "live"))
+    given = facts(sandbox)
+    account_id = next(one["ctidTraderAccountId"] for one in given["accounts"] if not one["isLive"])
     async with running(api_client, "api_client.py", tmp_path, trust(sandbox)) as program:
         await program.tell(**given)
         await program.step("refreshed")
@@ -77,7 +76,7 @@ def check_accounts(step: Step, given: dict[str, Any]) -> None:
     assert step["accounts"] == [{ours: one[theirs] for ours, theirs in names.items()} for one in given["accounts"]]
 
 
-@pytest.mark.parametrize("flaw", ["", "host", "authority", "expired"])
+@pytest.mark.parametrize("flaw", ["", "host"])
 async def test_it_refuses_a_certificate_that_it_has_no_reason_to_trust(
     sandbox: Sandbox, api_client: Path, tmp_path: Path, flaw: Flaw | Literal[""]
 ) -> None:

@@ -11,12 +11,14 @@ import pytest
 from tests.sandbox.raw_client import PATIENCE
 from tradesession.sandbox.ctrader import known_faults
 
-COMMAND = "import typer; from tradesession.cli.sandbox import sandbox; typer.run(sandbox)"
+COMMAND = "import sys; from tradesession.cli import main; sys.argv[0] = 'tradesession'; sys.exit(main())"
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(sys.executable, "-W", "error", "-c", COMMAND, *arguments, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", COMMAND, "sandbox", *arguments, stdout=pipe, stderr=pipe
+    )
 
 
 async def finish(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
@@ -47,9 +49,10 @@ async def test_a_person_is_told_where_everything_is_and_how_to_point_a_bot_at_it
     assert process.stdout is not None
     shown = b""
     async with asyncio.timeout(4 * PATIENCE):
-        while b"_PORT=" not in shown:
-            shown += await process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+        while b"_PORT=" not in shown and (line := await process.stdout.readline()):
+            shown += line
+    if process.returncode is None:
+        process.send_signal(signal.SIGINT)
     assert (await finish(process))[0] == 0
     for word in (b"wss://127.0.0.1:", b"/apps/token", b"half-open", b"export TRADESESSION_CTRADER_CLIENT_SECRET="):
         assert word in shown

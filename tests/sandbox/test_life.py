@@ -57,6 +57,15 @@ async def test_a_sandbox_that_cannot_start_leaves_nothing(monkeypatch: pytest.Mo
     assert [path.exists() for path in seen] == [False]
 
 
+async def test_an_address_that_cannot_be_listened_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+    with pytest.raises(ConfigurationError, match=r"127.9.9.9.*Cannot assign"):
+        await Sandbox(host="127.9.9.9").__aenter__()
+
+
 async def test_the_authority_is_the_only_file_and_its_key_is_in_none(sandbox: Sandbox) -> None:
     directory = sandbox.ctrader.ca_file.parent
     assert [path.name for path in directory.iterdir()] == ["ca.pem"]

@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from tradesession.errors import ConfigurationError
 from tradesession.sandbox import Sandbox
 from tradesession.sandbox.ctrader import known_faults
-
-EXIT_USAGE: Final = 2
-"""An option is wrong: nothing was started."""
 
 
 def sandbox(
@@ -36,14 +32,7 @@ def sandbox(
     if "help" in (fault or ()):
         _list_faults()
         return
-    try:
-        asyncio.run(_serve(Sandbox(seed, plain=plain, host=host), fault or [], as_json=as_json))
-    except ConfigurationError as error:
-        typer.echo(f"tradesession sandbox: {error}", err=True)
-        raise typer.Exit(EXIT_USAGE) from None
-    except OSError as error:
-        typer.echo(f"tradesession sandbox: cannot listen on {host}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from None
+    asyncio.run(_serve(Sandbox(seed, plain=plain, host=host), fault or [], as_json=as_json))
 
 
 async def _serve(servers: Sandbox, faults: list[str], *, as_json: bool) -> None:
@@ -83,12 +72,13 @@ def _introduce(described: dict[str, Any], faults: list[str]) -> None:
         table.add_row("[red]Fault[/]", assignment)
     console.print(table)
     console.print("\nTo point a bot at it:\n")
-    for name, value in _environment(ctrader).items():
+    for name, value in variables(ctrader).items():
         console.print(f"  export {name}={value}", markup=False)
     console.print()
 
 
-def _environment(ctrader: dict[str, Any]) -> dict[str, str]:
+def variables(ctrader: dict[str, Any]) -> dict[str, str]:
+    """What a bot has to find in its environment, to be let in by the sandbox that is described."""
     names = ("client_id", "client_secret", "access_token", "refresh_token", "ca_file")
     values = {name.upper(): ctrader[name] for name in names} | {"HOST": ctrader["demo"]["host"], "PORT": str(ctrader["demo"]["port"])}
     return {f"TRADESESSION_CTRADER_{name}": value for name, value in values.items()}

@@ -231,7 +231,7 @@ def plan(grant: StoredGrant | None, need: Need, sight: Sight, numbers: RenewalPo
     if grant.status is GrantStatus.USABLE:
         return ExchangeNow(grant)
     if grant.status is GrantStatus.EXCHANGING and not sight.is_holder_gone:
-        left = max(policy.EXCHANGE_LIMIT - grant.since, policy.SAVE_GRACE - sight.watched)
+        left = max(policy.EXCHANGE_LIMIT - max(grant.since, sight.watched), policy.SAVE_GRACE - sight.watched)
         if left > 0:
             return Watch(left)
     if need.anyway:
@@ -240,7 +240,7 @@ def plan(grant: StoredGrant | None, need: Need, sight: Sight, numbers: RenewalPo
         return Refuse(grant, GrantStatus.DEAD)
     if not numbers.repeat_unanswered:
         return Refuse(grant, GrantStatus.UNCERTAIN)
-    left = doubt_pause(grant.attempts) - grant.since
+    left = doubt_pause(grant.attempts) - max(grant.since, sight.watched)
     return Refuse(grant, GrantStatus.UNCERTAIN, left) if left > 0 else ExchangeNow(grant, grant.attempts + 1)
 
 

@@ -29,7 +29,7 @@ from typing import Final, Self
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import Conflict, StoreError
+from tradesession.errors import Conflict, StoreError, StoreUnusable
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.tokens.codec import PLAIN, Codec
 from tradesession.tokens.holder import Holder, describe
@@ -405,6 +405,13 @@ class TokenStore(ABC):
     @abstractmethod
     async def _remove(self, key: str) -> bool:
         """Empty the row, mark it removed and raise its generation by one; False when there is no row, or it is removed."""
+
+
+def too_new(place: str, found: int, known: int) -> StoreUnusable:
+    """The error for a store whose schema a later version has written."""
+    return StoreUnusable(
+        f"the token store {place} has schema {found}, and this version knows {known}: update tradesession; nothing was changed"
+    )
 
 
 def _is_same_pair(one: Token, other: Token) -> bool:

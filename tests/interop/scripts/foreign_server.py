@@ -4,11 +4,13 @@ It is correct and as awkward as a correct server may be. It fills one optional f
 messages of unknown types between a request and its answer, gives some events the id of another client's request, answers what came in
 together in the opposite order, writes the inner payloadType in every second answer, cuts its output into pieces, and knows few messages.
 
-Facts: certificate, key, client_id, client_secret, access_token. It reports where it listens and every request it could read, and ends
-when its stdin does.
+Facts: certificate, key, client_id, client_secret, access_token, refresh_token; `events_first`, whether the events of a refresh come before
+its answer, on the socket or by HTTP; `sessions_stay`, whether a refresh ends the sessions of accounts, or only says so (both were told of
+the real server). It reports where it listens and every request it could read, and ends when its stdin does.
 """
 
 import itertools
+import json
 import random
 import sys
 import time
@@ -17,12 +19,16 @@ from ctrader_open_api import Protobuf
 from ctrader_open_api.messages import OpenApiMessages_pb2 as pb
 from ctrader_open_api.messages.OpenApiCommonMessages_pb2 import ProtoHeartbeatEvent, ProtoMessage
 from steps import facts, report
-from twisted.internet import reactor, ssl, stdio
+from twisted.internet import reactor, ssl, stdio, task
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import Int32StringReceiver
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
 
 TOGETHER = 0.05
 """Seconds in which requests count as having come in together."""
+BEAT = 0.05
+"""Seconds between two prices of a symbol."""
 
 ACCOUNTS = [
     {"ctidTraderAccountId": 11, "isLive": False},
@@ -34,6 +40,9 @@ ACCOUNTS = [
 ELSEWHERE = {13, 14}
 """Live accounts; of the first one the list does not tell."""
 SYMBOLS = {1: ("EURUSD", 5), 2: ("USDJPY", 3)}
+SPREAD = 3
+LIFETIME = 2_628_000
+CONNECTIONS = []
 LAST_PRICES = {1: (108512, 108515), 2: (15_432_100, 15_432_500)}
 
 
@@ -50,10 +59,16 @@ class OpenApiServer(Int32StringReceiver):
         self.waiting = []
         self.ids = set()
         self.accounts = set()
+        self.spots = {}
         self.authenticated = False
         self.answers = itertools.count()
+        self.beat = task.LoopingCall(self.tick)
+        self.beat.start(BEAT, now=False)
+        CONNECTIONS.append(self)
 
     def connectionLost(self, reason):
+        self.beat.stop()
+        CONNECTIONS.remove(self)
         report("lost", cause=reason.type.__name__)
 
     def lengthLimitExceeded(self, length):
@@ -84,17 +99,21 @@ class OpenApiServer(Int32StringReceiver):
         frames = []
         for message_id, request in waiting:
             frames += self.noise()
+            before = []
             try:
-                answer, events = self.answer(request)
+                answer, after = self.answer(request)
             except Refused as refusal:
-                answer, events = pb.ProtoOAErrorRes(errorCode=refusal.args[0], description=refusal.args[1]), []
+                answer, after = pb.ProtoOAErrorRes(errorCode=refusal.args[0], description=refusal.args[1]), []
+            if isinstance(request, pb.ProtoOARefreshTokenReq) and GIVEN["events_first"]:
+                before, after = after, before
             if next(self.answers) % 2:
                 answer.payloadType = answer.payloadType  # explicitly: now it travels
-            frames += [frame(answer, message_id), *(frame(event) for event in events)]
-        self.send_in_pieces(b"".join(len(one).to_bytes(4, "big") + one for one in frames))
+            frames += [*map(frame, before), frame(answer, message_id), *map(frame, after)]
+        self.send_in_pieces(frames)
 
-    def send_in_pieces(self, data):
+    def send_in_pieces(self, frames):
         """One write for each piece, and so one TLS record: what arrives together is not what was sent together."""
+        data = b"".join(len(one).to_bytes(4, "big") + one for one in frames)
         dice = random.Random(len(data))
         while data:
             size = dice.choice((1, 2, 3, 5, 64, 500))
@@ -111,6 +130,14 @@ class OpenApiServer(Int32StringReceiver):
             frame(pb.ProtoOAVersionRes(version="nobody asked"), "another client's request"),
             ProtoMessage(payloadType=6001, payload=b"\x08\x01").SerializeToString(),
         ]
+
+    def tick(self):
+        """Each price one step up, bid and ask in turn once they are close."""
+        for (account_id, symbol_id), prices in self.spots.items():
+            side = "bid" if prices["ask"] - prices["bid"] > SPREAD else "ask"
+            prices[side] += 1
+            if account_id in self.accounts:
+                self.sendString(frame(pb.ProtoOASpotEvent(ctidTraderAccountId=account_id, symbolId=symbol_id, **{side: prices[side]})))
 
     # --- what it knows ---
 
@@ -140,8 +167,26 @@ class OpenApiServer(Int32StringReceiver):
         check_token(request)
         if request.ctidTraderAccountId in ELSEWHERE:
             raise Refused("CANT_ROUTE_REQUEST", "Cannot route request")
+        if request.ctidTraderAccountId in self.accounts:
+            raise Refused("ALREADY_LOGGED_IN", "Trading account is already authorized in this channel")
         self.accounts.add(request.ctidTraderAccountId)
         return pb.ProtoOAAccountAuthRes(ctidTraderAccountId=request.ctidTraderAccountId)
+
+    def on_RefreshTokenReq(self, request):
+        exchange(request.refreshToken)
+        pair = {"accessToken": GIVEN["access_token"], "refreshToken": GIVEN["refresh_token"]}
+        return pb.ProtoOARefreshTokenRes(tokenType="bearer", expiresIn=LIFETIME, **pair), self.token_died()
+
+    def token_died(self):
+        """The token that accounts were authorised with is dead: what this connection is told."""
+        told = sorted(self.accounts)
+        if not GIVEN["sessions_stay"]:
+            self.accounts.clear()
+            self.spots.clear()
+        return [
+            *([pb.ProtoOAAccountsTokenInvalidatedEvent(ctidTraderAccountIds=told, reason="refreshed")] if told else []),
+            *(pb.ProtoOAAccountDisconnectEvent(ctidTraderAccountId=account_id) for account_id in told),
+        ]
 
     def on_SymbolsListReq(self, request):
         symbols = [{"symbolId": number, "symbolName": name} for number, (name, _) in SYMBOLS.items()]
@@ -153,16 +198,22 @@ class OpenApiServer(Int32StringReceiver):
 
     def on_SubscribeSpotsReq(self, request):
         """The last price with both sides, then one side at a time."""
+        account_id = request.ctidTraderAccountId
+        if any((account_id, number) in self.spots for number in request.symbolId):
+            raise Refused("ALREADY_SUBSCRIBED", "Already subscribed")
         events = []
         for number in request.symbolId:
             bid, ask = LAST_PRICES[number]
-            common = {"ctidTraderAccountId": request.ctidTraderAccountId, "symbolId": number}
+            common = {"ctidTraderAccountId": account_id, "symbolId": number}
             if request.subscribeToSpotTimestamp:
                 common["timestamp"] = int(time.time() * 1000)
             events += [pb.ProtoOASpotEvent(**common, **sides) for sides in ({"bid": bid, "ask": ask}, {"ask": ask + 2}, {"bid": bid + 1})]
-        return pb.ProtoOASubscribeSpotsRes(ctidTraderAccountId=request.ctidTraderAccountId), events
+            self.spots[account_id, number] = {"bid": bid + 1, "ask": ask + 2}
+        return pb.ProtoOASubscribeSpotsRes(ctidTraderAccountId=account_id), events
 
     def on_UnsubscribeSpotsReq(self, request):
+        for number in request.symbolId:
+            self.spots.pop((request.ctidTraderAccountId, number), None)
         return pb.ProtoOAUnsubscribeSpotsRes(ctidTraderAccountId=request.ctidTraderAccountId)
 
 
@@ -176,6 +227,42 @@ def check_token(request):
         raise Refused("CH_ACCESS_TOKEN_INVALID", "Access token is invalid")
 
 
+def exchange(refresh_token):
+    """Another pair, once."""
+    if refresh_token != GIVEN["refresh_token"]:
+        raise Refused("CH_ACCESS_TOKEN_INVALID", "Refresh token is invalid")
+    GIVEN["access_token"] += "+"
+    GIVEN["refresh_token"] += "+"
+    report("exchanged")
+
+
+class TokenEndpoint(Resource):
+    """The other way to refresh, and what the socket hears of it: before the answer or after it."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def render_GET(self, request):
+        exchange(request.args[b"refresh_token"][0].decode())
+        pair = {"accessToken": GIVEN["access_token"], "refreshToken": GIVEN["refresh_token"]}
+        answer = json.dumps({**pair, "tokenType": "bearer", "expiresIn": LIFETIME, "errorCode": None}).encode()
+        request.setHeader("Content-Type", "application/json")
+        if GIVEN["events_first"]:
+            self.tell()
+            reactor.callLater(TOGETHER, self.finish, request, answer)
+        else:
+            reactor.callLater(TOGETHER, self.tell)
+            self.finish(request, answer)
+        return NOT_DONE_YET
+
+    def tell(self):
+        for connection in CONNECTIONS:
+            connection.send_in_pieces([frame(event) for event in connection.token_died()])
+
+    def finish(self, request, answer):
+        request.write(answer)
+        request.finish()
+
+
 class UntilTheEnd(Protocol):
     """Ends this program when its stdin ends."""
 
@@ -186,8 +273,9 @@ class UntilTheEnd(Protocol):
 def main():
     context = ssl.DefaultOpenSSLContextFactory(GIVEN["key"], GIVEN["certificate"])
     port = reactor.listenSSL(0, Factory.forProtocol(OpenApiServer), context, interface="127.0.0.1")
+    pages = reactor.listenTCP(0, Site(TokenEndpoint()), interface="127.0.0.1")
     stdio.StandardIO(UntilTheEnd())
-    report("listening", port=port.getHost().port)
+    report("listening", port=port.getHost().port, token_url=f"http://127.0.0.1:{pages.getHost().port}/apps/token")
     reactor.run()
     sys.stdout.flush()
 

@@ -24,6 +24,8 @@ from twisted.internet import defer, reactor
 
 QUOTES = 3
 """Spot events that make a subscription count as alive: more than the one that repeats the last price."""
+DEADLINE = 20
+"""Seconds for one answer, and for the quotes of one subscription."""
 
 
 class Inbox:
@@ -48,7 +50,7 @@ class Inbox:
     def quotes(self, step):
         """Report the next spot events."""
         self.spots.clear()
-        self.waiting = defer.Deferred().addTimeout(10, reactor)
+        self.waiting = defer.Deferred().addTimeout(DEADLINE, reactor)
         yield self.waiting
         self.waiting = None
         report(step, quotes=[describe(spot) for spot in self.spots[:QUOTES]])
@@ -62,8 +64,8 @@ def describe(spot):
 
 @defer.inlineCallbacks
 def ask(client, request):
-    """Send and wait; the answer's name, the answer, and whether its inner payloadType travelled."""
-    message = yield client.send(request, responseTimeoutInSeconds=10)
+    """Send and wait; the answer's name, and the answer."""
+    message = yield client.send(request, responseTimeoutInSeconds=DEADLINE)
     answer = Protobuf.extract(message)
     return answer.DESCRIPTOR.name, answer
 

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 
+from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority, Flaw
 from tradesession.sandbox.ctrader.channel import Channel
 from tradesession.sandbox.ctrader.connection import Connection
@@ -47,9 +48,10 @@ class Listener:
             listening.bind((self._host, self.port))
             listening.listen(_BACKLOG)
             listening.setblocking(False)
-        except OSError:
+        except OSError as error:
             listening.close()
-            raise
+            where = f"{self._host}:{self.port}" if self.port else self._host
+            raise ConfigurationError(f"the sandbox cannot listen on {where} ({error.strerror}): choose another loopback address") from error
         self.port = listening.getsockname()[1]
         self._socket = listening
         asyncio.get_running_loop().add_reader(listening, self._accept)

@@ -1,28 +1,121 @@
-"""The token stores, and how one is opened by its URL: memory, SQLite, PostgreSQL, Redis."""
+"""The engines of TokenStore, and `open_store`, which picks one by its URL.
+
+memory:                                       this process alone
+sqlite:///var/lib/bots/tokens.db              a file on this machine (the path is absolute; sqlite:tokens.db is a relative one)
+sqlite:                                       the default file, in the user's state directory
+postgresql://user@host/database?schema=bots   needs the extra `postgres`
+redis://host:6379/0?prefix=bots:              needs the extra `redis`; rediss:// for TLS
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
+from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError
-from tradesession.secrets import redact_url
-from tradesession.tokens.store import TokenStore
-from tradesession.tokens.stores.memory import MemoryStore
+from tradesession.options import suggestion
+from tradesession.timing import SYSTEM_CLOCK
+from tradesession.tokens.codec import PLAIN, Codec
 
-__all__ = ["MemoryStore", "default_store_url", "open_store"]
+if TYPE_CHECKING:
+    from tradesession.tokens.store import TokenStore
+
+URL_VARIABLE: Final = "TRADESESSION_STORE"
+"""The environment variable with the default URL."""
+
+SCHEMES: Final = ("memory", "sqlite", "postgresql", "postgres", "redis", "rediss")
 
 
-def default_store_url() -> str:
-    """The SQLite file in the user's state directory (XDG base directories)."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return f"sqlite:///{Path(state) / 'tradesession' / 'tokens.sqlite'}"
+def open_store(
+    url: str | None = None,
+    *,
+    codec: Codec = PLAIN,
+    clock: Clock = SYSTEM_CLOCK,
+    environ: Mapping[str, str] = os.environ,
+) -> TokenStore:
+    """The store that a URL names; without one, that of TRADESESSION_STORE, or the default file. Nothing is contacted yet.
 
-
-def open_store(url: str) -> TokenStore:
-    """The store of this URL. Raises ConfigurationError for a scheme that none has."""
-    scheme = urlsplit(url).scheme
+    Raises ConfigurationError for a URL that names no store, and for a store whose extra is not installed.
+    """
+    url = url or default_store_url(environ)
+    scheme = url.partition(":")[0].lower()
+    if ":" not in url or scheme not in SCHEMES:
+        hint = suggestion(scheme, list(SCHEMES)) if ":" in url else "it has no scheme; sqlite:PATH names a file"
+        raise ConfigurationError(f"{scheme if ':' in url else url!r} names no token store: {hint}")
     if scheme == "memory":
-        return MemoryStore()
-    raise ConfigurationError(f"{redact_url(url)!r} names no token store; the known ones begin with memory:")
+        from tradesession.tokens.stores.memory import MemoryStore
+
+        return MemoryStore(codec=codec, clock=clock)
+    if scheme == "sqlite":
+        from tradesession.tokens.stores.sqlite import SqliteStore
+
+        return SqliteStore(_path(url, environ), codec=codec, clock=clock)
+    if scheme in ("redis", "rediss"):
+        return _redis(url, codec, clock)
+    return _postgres(url, codec, clock)
+
+
+def default_store_url(environ: Mapping[str, str] = os.environ) -> str:
+    """The URL in TRADESESSION_STORE, or that of the default file."""
+    return environ.get(URL_VARIABLE) or f"sqlite://{quote(str(default_path(environ)))}"
+
+
+def default_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where tokens rest unless told otherwise: `tradesession/tokens.sqlite` in XDG_STATE_HOME, or in ~/.local/state."""
+    base = environ.get("XDG_STATE_HOME", "")
+    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()  # a relative one is to be ignored, says XDG
+    return root / "tradesession" / "tokens.sqlite"
+
+
+def _path(url: str, environ: Mapping[str, str]) -> Path:
+    rest = url.partition(":")[2]
+    if "?" in rest or "#" in rest:
+        raise ConfigurationError("a sqlite: URL takes no options; write a ? or # in the path as %3F or %23")
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host not in ("", "localhost"):
+            raise ConfigurationError(
+                f"sqlite://{host}/… names a host, and a file is on this machine: write sqlite:///{host}/… or sqlite:{host}/…"
+            )
+        rest = slash + path.lstrip("/")
+    path = unquote(rest)
+    if path in ("", "/"):
+        return default_path(environ)
+    return Path(path.removeprefix("/") if path.startswith("/~/") else path).expanduser()
+
+
+def _options(url: str, *known: str) -> tuple[str, dict[str, str]]:
+    """The URL without our own options, and those."""
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    ours = {name: value for name, value in pairs if name in known}
+    rest = urlencode([pair for pair in pairs if pair[0] not in known])
+    return urlunsplit(parts._replace(query=rest)), ours
+
+
+def _postgres(url: str, codec: Codec, clock: Clock) -> TokenStore:
+    try:
+        from tradesession.tokens.stores.postgres import DEFAULT_SCHEMA, PostgresStore
+    except ModuleNotFoundError as error:
+        raise _missing("postgres", "asyncpg", error) from error
+    url, options = _options(url, "schema")
+    return PostgresStore(url, schema=options.get("schema", DEFAULT_SCHEMA), codec=codec, clock=clock)
+
+
+def _redis(url: str, codec: Codec, clock: Clock) -> TokenStore:
+    try:
+        from tradesession.tokens.stores.redis import DEFAULT_PREFIX, RedisStore
+    except ModuleNotFoundError as error:
+        raise _missing("redis", "redis", error) from error
+    url, options = _options(url, "prefix")
+    return RedisStore(url, prefix=options.get("prefix", DEFAULT_PREFIX), codec=codec, clock=clock)
+
+
+def _missing(extra: str, module: str, error: ModuleNotFoundError) -> ConfigurationError:
+    if error.name is None or error.name.partition(".")[0] != module:
+        raise error
+    return ConfigurationError(f"this store needs the extra {extra}, and {module} is not installed: pip install 'tradesession[{extra}]'")

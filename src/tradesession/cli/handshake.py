@@ -1,0 +1,107 @@
+"""`tradesession handshake ctrader`: opens a session, shows each step with its time, and closes it in order.
+
+A token that is given on the command line or in the environment is used as it is: renewing it here would spend a refresh token and save
+its successor nowhere. Without one the token comes from the store, whose keeper renews and saves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from tradesession import ctrader
+from tradesession.cli.ctrader_options import OPTIONS, SESSION
+from tradesession.cli.manager import managed
+from tradesession.cli.options import Given, Json
+from tradesession.cli.output import Screen
+from tradesession.errors import ConfigurationError, ReauthorizationRequired, Rejected
+from tradesession.hooks import Record, StepTimed
+
+_DONE: Final = {"connect": "connected", "application_auth": "application authenticated", "account_list": "accounts listed"}
+"""What to tell a person when a step is done."""
+
+
+@OPTIONS.takes(*SESSION)
+def handshake(given: Given, json_only: Json = False) -> None:
+    """Connect to cTrader, authenticate the application and its accounts, and say goodbye."""
+    config = _config(given)
+    screen = Screen(as_json=json_only)
+    try:
+        session = asyncio.run(open_and_close(config, screen))
+    except ReauthorizationRequired as error:
+        if not config.access_token:
+            raise
+        raise _with_remedy(error) from error
+    screen.result(described(session))
+    for account in session.accounts:
+        if account.cause is not None and account.id in config.accounts:  # it was asked for by name, so its refusal is the answer
+            raise account.cause
+
+
+async def open_and_close(config: ctrader.Config, screen: Screen) -> ctrader.Session:
+    """A session that was opened, each step shown as it is done, and closed again."""
+
+    def show(record: Record) -> None:
+        if isinstance(record, StepTimed) and record.step in _DONE:
+            screen.done(_DONE[record.step], record.seconds)
+
+    host, port = config.endpoint
+    screen.say(f"cTrader {config.environment} at {config.address if config.transport == 'websocket' else f'{host}:{port}'}", "bold")
+    async with managed(config, [show]) as manager:
+        with screen.waiting("shaking hands"):
+            session = await manager.open(config)
+        for step in session.steps:
+            if step.account_id is not None:
+                screen.done(f"account {session.accounts.by_id(step.account_id)} authorised", step.seconds)
+        for account in session.accounts:
+            if account.cause is not None:
+                screen.failed(f"account {account} {account.state.value}: {account.cause}")
+        screen.say(session.state.value, "bold green")
+    return session
+
+
+def described(session: ctrader.Session) -> dict[str, Any]:
+    """What `--json` prints of a session that was READY."""
+    config = session.config
+    host, port = config.endpoint
+    place = {"websocket_url": config.address} if config.transport == "websocket" else {"host": host, "port": port}
+    return {
+        "state": "READY",
+        "environment": config.environment,
+        "transport": config.transport,
+        **place,
+        "accounts": [
+            {
+                "ctidTraderAccountId": account.id,
+                "traderLogin": account.login,
+                "isLive": account.is_live,
+                "brokerTitleShort": account.broker,
+                "state": account.state.value,
+            }
+            for account in session.accounts
+        ],
+        "steps": [
+            {"name": step.name, "milliseconds": round(step.seconds * 1000, 3)}
+            | ({} if step.account_id is None else {"ctidTraderAccountId": step.account_id})
+            for step in session.steps
+        ],
+    }
+
+
+def _config(given: Given) -> ctrader.Config:
+    """The configuration, without the refresh token: what is given explicitly is never exchanged here."""
+    if given.get("refresh_token") and not given.get("access_token"):
+        raise ConfigurationError(
+            f"{OPTIONS.described('refresh_token')} without {OPTIONS.described('access_token')} is not used: exchanging it here would lose "
+            "its successor; bring the pair into a store with `tradesession tokens import ctrader`"
+        )
+    return ctrader.Config.from_env(**{"access_token": None} | given | {"refresh_token": None})
+
+
+def _with_remedy(error: ReauthorizationRequired) -> ReauthorizationRequired:
+    refusal = error.__cause__ or error.__context__
+    said = f" with {refusal.code}" if isinstance(refusal, Rejected) else ""
+    return ReauthorizationRequired(
+        f"the server refused the given access token{said}: give a newer one, or leave it out and let a store keep the pair "
+        "(`tradesession tokens import ctrader`, renewed by `tradesession tokens refresh ctrader`)"
+    )

@@ -1,0 +1,99 @@
+"""What commands print: progress and results for people on standard output, or one JSON object for machines, never both.
+
+Always holds: nothing that a server wrote reaches the terminal with its control characters, and standard error has one line for one error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+
+def one_line(text: object) -> str:
+    """A text of whatever origin, fit for one line of a terminal."""
+    line = " ".join(str(text).split())
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
+def print_error(text: object) -> None:
+    """The one line on standard error."""
+    sys.stdout.flush()
+    line = f"error: {one_line(text)}\n"
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.write(line.encode(encoding, "replace").decode(encoding))
+    sys.stderr.flush()
+
+
+def moment(wall: float | None) -> str | None:
+    """A wall-clock time as machines and people can both read it: ISO 8601 in UTC, whole seconds."""
+    return None if wall is None else datetime.fromtimestamp(int(wall), UTC).isoformat().replace("+00:00", "Z")
+
+
+def span(seconds: float) -> str:
+    """A duration for a person, in its one or two largest units."""
+    if seconds < 0.95:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+class Screen:
+    """Standard output. With `as_json` exactly one `result` goes there, and everything else nowhere, or with `narrate` to standard error."""
+
+    def __init__(self, *, as_json: bool = False, narrate: bool = False) -> None:
+        self.as_json = as_json
+        self.console = Console(highlight=False, soft_wrap=True, quiet=as_json and not narrate, stderr=as_json)
+        plain = not (self.console.encoding or "").lower().startswith("utf")
+        self._tick, self._cross, self._bullet = ("ok", "!!", "*") if plain else ("✓", "✗", "•")
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """A line of narration."""
+        self.console.print(Text("".join(character if character.isprintable() else "?" for character in text), style=style))
+
+    def text(self, text: str) -> None:
+        """Several lines as they are; ours, not a server's."""
+        self.console.print(Text(text))
+
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """While the block lasts, something that moves, where somebody may be looking."""
+        return self.console.status(Text(one_line(text))) if self.console.is_terminal else nullcontext()
+
+    def done(self, text: str, seconds: float | None = None) -> None:
+        """A step is done; it took so long."""
+        line = Text.assemble("  ", (self._tick, "bold green"), " ", one_line(text))
+        if seconds is not None:
+            line.pad_right(max(0, 56 - line.cell_len))
+            line.append(f" {span(seconds):>8}", "dim")
+        self.console.print(line)
+
+    def failed(self, text: str) -> None:
+        """Something did not succeed."""
+        self.console.print(Text.assemble("  ", (self._cross, "bold red"), " ", one_line(text)))
+
+    def item(self, text: str) -> None:
+        """One of several things."""
+        self.console.print(Text.assemble("  ", (self._bullet, "dim"), " ", one_line(text)))
+
+    def facts(self, facts: Mapping[str, object]) -> None:
+        """Names and values, one a line."""
+        width = max(map(len, facts), default=0)
+        for name, value in facts.items():
+            shown = "not known" if value is None else one_line(value)
+            self.console.print(Text.assemble("  ", (f"{name:<{width}}", "dim"), "  ", shown))
+
+    def result(self, value: Mapping[str, Any]) -> None:
+        """The JSON object, where one was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value) + "\n")
+            sys.stdout.flush()
