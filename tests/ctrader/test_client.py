@@ -13,7 +13,7 @@ from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
 from tradesession.hooks import LateReply, LinkLost, Record, RequestTimed, StateChanged, StepTimed, Unclassified
 from tradesession.sandbox import Sandbox
-from tradesession.tokens.stores import MemoryStore
+from tradesession.tokens.stores.memory import MemoryStore
 from tradesession.tokens.token import Token
 
 
@@ -392,7 +392,7 @@ async def test_a_maintenance_is_waited_out(sandbox: Sandbox, session: ctrader.Se
 
 async def test_a_fatal_refusal_ends_the_session_with_its_cause(sandbox: Sandbox, session: ctrader.Session) -> None:
     stream = session.events(pb.ProtoOAExecutionEvent)
-    sandbox.ctrader.application.is_active = False
+    sandbox.ctrader.application.active = False
     await sandbox.ctrader.faults.cut()
     await until(lambda: session.state is tradesession.SessionState.BACKOFF)
     await sandbox.clock.advance(5)
@@ -475,7 +475,7 @@ async def test_an_account_that_stays_refused_is_suspended_with_the_cause(
         sandbox.ctrader.faults.account_disconnect(account.id)
         await until(lambda: isinstance(account.cause, tradesession.Rejected))
     assert account.state is AccountState.SUSPENDED
-    assert "stays suspended" in caplog.text
+    assert "is suspended" in caplog.text
 
 
 # --- events and quotes ------------------------------------------------------------------------------------------------------------------

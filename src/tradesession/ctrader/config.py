@@ -55,10 +55,10 @@ class Config:
     The accounts to authorise are those of `environment` that match `accounts` (ctidTraderAccountId), `logins` (the number that the terminal
     shows) or `brokers` (brokerTitleShort, any case); with none of the three, all of them.
 
-    With `environment="both"` the session keeps two connections, for the demo and for the live accounts of the grant; `endpoints` then maps
-    "demo" and "live" to (host, port) where the public ones are not meant. Otherwise `host` and `port` replace the public endpoint; `websocket_url` replaces the address derived from them, and is used with
-    `transport="websocket"` only. The connection is
-    verified TLS: by the system's authorities, by `ca_file` (PEM) or as `ssl_context` says. `plaintext` is for loopback only.
+    With `environment="both"` the session keeps two connections, for the demo and for the live accounts of the grant; `endpoints` then
+    maps "demo" and "live" to (host, port) where the public ones are not meant. Otherwise `host` and `port` replace the public endpoint;
+    `websocket_url` replaces the address derived from them, and is used with `transport="websocket"` only. The connection is verified
+    TLS: by the system's authorities, by `ca_file` (PEM) or as `ssl_context` says. `plaintext` is for loopback only.
     Times are in seconds, `max_frame` in bytes; the defaults and their reasons stand in `tradesession.policy`.
 
     Raises ConfigurationError, naming the option, for anything that cannot be meant.

@@ -1,7 +1,7 @@
 """OpenApiLine: the connection to one of cTrader's two hosts, and the accounts that live on it.
 
-A line authenticates the application, finds its accounts and keeps each of them authorised by itself: one that is dropped, refused or in maintenance
-comes back in its own time and never delays another. Everything made for one connection ends with it.
+A line authenticates the application, finds its accounts and keeps each of them authorised by itself: one that is dropped, refused
+or in maintenance comes back in its own time and never delays another. Everything made for one connection ends with it.
 """
 
 from __future__ import annotations

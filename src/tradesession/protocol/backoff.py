@@ -1,8 +1,8 @@
 """How long to wait before the next attempt.
 
-Pure: time and chance are parameters. The bound doubles from attempt to attempt up to a cap, and the wait is random below it, also at the cap,
-so that clients that were lost together do not come back together. Success counts only after a while of it: a server that accepts and
-closes at once is met with the patience that it deserves.
+Pure: time and chance are parameters. The bound doubles from attempt to attempt up to a cap, and the wait is random below it, also
+at the cap, so that clients that were lost together do not come back together. Success counts only after a while of it: a server
+that accepts and closes at once is met with the patience that it deserves.
 """
 
 from __future__ import annotations

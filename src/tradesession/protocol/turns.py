@@ -1,7 +1,8 @@
 """Whose turn it is to send: the quotas of one connection, with orders before reads.
 
-Pure. Requests stand in three lanes. Orders go first, then reads, then historical reads, which count against a second, smaller quota as well;
-within a lane it is first come first served. A type that the server has blocked stands aside and holds back nobody behind it.
+Pure. Requests stand in three lanes. Orders go first, then reads, then historical reads, which count against a second, smaller
+quota as well; within a lane it is first come first served. A type that the server has blocked stands aside and holds back nobody
+behind it.
 """
 
 from __future__ import annotations

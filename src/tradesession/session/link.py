@@ -255,9 +255,9 @@ class Link(Generic[M]):
 
     def _expire(self, waiting: _Waiting[M], budget: float) -> None:
         if self._dialect.has_effects(waiting.request):
-            waiting.fail(OutcomeUnknown(f"{waiting.name} was sent, and no answer came within {budget:g} s: it may have been executed"))
+            waiting.fail(OutcomeUnknown(f"{waiting.name} was sent, and no answer came within {budget:.3g} s: it may have been executed"))
         else:
-            waiting.fail(DeadlineExceeded(f"{waiting.name} was not answered within {budget:g} s; it only reads, so it may be repeated"))
+            waiting.fail(DeadlineExceeded(f"{waiting.name} was not answered within {budget:.3g} s; it only reads, so it may be repeated"))
 
     def _connected(self, waiting: _Waiting[M]) -> Transport:
         if self.cause is not None or self._transport is None:
@@ -273,7 +273,7 @@ class Link(Generic[M]):
             return
         if not has_turn and (earliest := self._turns.earliest(lane, kind, called_at)) > called_at + budget:
             wait = earliest - called_at
-            raise NotSent(f"{waiting.name} was not sent: the quota has room in {wait:g} s, and it may wait {budget:g} s")
+            raise NotSent(f"{waiting.name} was not sent: the quota has room in {wait:g} s, and it may wait {budget:.3g} s")
         try:
             async with deadline(self._clock, budget):
                 if not has_turn:
@@ -281,7 +281,7 @@ class Link(Generic[M]):
                 await transport.writable()
         except TimeoutError:
             reason = "the server does not read" if has_turn else "the quota is used up"
-            raise NotSent(f"{waiting.name} was not sent within its {budget:g} s: {reason}") from None
+            raise NotSent(f"{waiting.name} was not sent within its {budget:.3g} s: {reason}") from None
         seconds = self._clock.monotonic() - called_at
         self._hooks.emit(QuotaWaited(source=self._source, request=waiting.name, seconds=seconds))
 

@@ -1,7 +1,7 @@
 """Session: what the user holds, from the first connection to the goodbye, through every loss in between.
 
-A platform makes Lines, one for each connection that it keeps; the Supervisors keep them, and the session says how it stands as a whole, ends
-its streams when it ends, and tells them what was missed when it comes back.
+A platform makes Lines, one for each connection that it keeps; the Supervisors keep them, and the session says how it stands as a
+whole, ends its streams when it ends, and tells them what was missed when it comes back.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ class Session(ABC):
     def _lines(self) -> Sequence[Line]:
         """The connections that the session keeps; asked once, at the start."""
 
+    @abstractmethod
     def _finished(self) -> None:
-        """The session is CLOSED: let go of whoever still waits."""
+        """The session is CLOSED: let go of whoever still waits for a line."""
 
     # --- the user's side --------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The states of a Session and the ways between them, as one table.
 
-Pure. Nothing else decides which way is allowed; `python -m tradesession.session.states` prints the table as a Mermaid diagram. A session with
-two links has a state for each, and is itself in the one that is furthest from READY.
+Pure. Nothing else decides which way is allowed; `python -m tradesession.session.states` prints the table as a Mermaid diagram. A
+session with two links has a state for each, and is itself in the one that is furthest from READY.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """EventStream: events in wire order, in a bounded queue, for one `async for`.
 
-The link puts, the user's own task takes; putting never waits. What happens when the queue is full is the stream's overflow rule. A Gap stands
-where something was missed: events that the rule dropped, or a time without a connection. A stream ends quietly when its session is closed
-by its owner, and with the cause when the session ends by itself.
+The link puts, the user's own task takes; putting never waits. What happens when the queue is full is the stream's overflow rule.
+A Gap stands where something was missed: events that the rule dropped, or a time without a connection. A stream ends quietly when
+its session is closed by its owner, and with the cause when the session ends by itself.
 """
 
 from __future__ import annotations

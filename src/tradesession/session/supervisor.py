@@ -1,7 +1,7 @@
 """Supervisor: keeps one connection of a session, for months.
 
-connect → handshake → restore → READY → loss → verdict → wait → connect …  One task, one place where the verdict on a loss is acted on. A platform
-fills in a Line; everything that belongs to one connection is made in `connect` and gone after `disconnect`.
+connect → handshake → restore → READY → loss → verdict → wait → connect … One task, one place where the verdict on a loss is acted
+on. A platform fills in a Line; everything that belongs to one connection is made in `connect` and gone after `disconnect`.
 """
 
 from __future__ import annotations
