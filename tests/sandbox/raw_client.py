@@ -182,8 +182,8 @@ class WebSocketClient(RawClient):
             try:
                 while True:
                     await self.socket.recv()
-            except websockets.ConnectionClosed:
-                return f"{self.socket.close_code} {self.socket.close_reason}"
+            except websockets.ConnectionClosed as closed:
+                return f"{closed.rcvd.code} {closed.rcvd.reason}" if closed.rcvd else ""
 
     async def aclose(self) -> None:
         await self.socket.close()
@@ -238,7 +238,7 @@ def trust(sandbox: Sandbox) -> ssl.SSLContext:
 async def connect(sandbox: Sandbox, environment: Literal["demo", "live"] = "demo", transport: Transport = "tcp") -> RawClient:
     endpoint = getattr(sandbox.ctrader, environment)
     if transport == "websocket":
-        return WebSocketClient(await websockets.connect(endpoint.websocket_url, ssl=trust(sandbox), ping_interval=None, max_queue=None))
+        return WebSocketClient(await websockets.connect(endpoint.websocket_url, ssl=trust(sandbox), ping_interval=None, max_queue=1 << 16))
     return await connect_tcp(sandbox, endpoint.host, endpoint.port)
 
 

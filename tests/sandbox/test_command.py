@@ -17,7 +17,7 @@ COMMAND = "import sys; from tradesession.cli import main; sys.argv[0] = 'tradese
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", COMMAND, "sandbox", *arguments, stdout=pipe, stderr=pipe
+        sys.executable, "-W", "error::ResourceWarning", "-c", COMMAND, "sandbox", *arguments, stdout=pipe, stderr=pipe
     )
 
 
