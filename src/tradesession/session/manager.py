@@ -26,6 +26,7 @@ from tradesession.tokens.token import Slot
 
 S = TypeVar("S", bound=Session)
 
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     keeper: TokenKeeper
