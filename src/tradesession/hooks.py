@@ -49,6 +49,14 @@ class RequestTimed(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaWaited(Record):
+    """A request waited so many seconds for the quota, or for a server that was slow to read, before it was written."""
+
+    request: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LateReply(Record):
     """An answer came after its request had given up."""
 
@@ -61,6 +69,24 @@ class LinkLost(Record):
 
     cause: str
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlanned(Record):
+    """The next attempt to connect comes in `seconds`, after `failures` in a row."""
+
+    seconds: float
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChanged(Record):
+    """An account went from one state to the next."""
+
+    account_id: int
+    before: str
+    after: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

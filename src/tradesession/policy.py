@@ -37,6 +37,17 @@ HEARTBEAT_INTERVAL: Final = 10.0
 LIVENESS_TIMEOUT: Final = 45.0
 """Silence after which a peer counts as dead: the server speaks at least every 25 to 30 s, so this is one and a half of its beats."""
 
+# --- coming back ----------------------------------------------------------------------------------------------------------------
+
+BACKOFF_BASE: Final = 1.0
+"""The bound of the first wait after a loss; it doubles from attempt to attempt. A short glitch costs under a second."""
+
+BACKOFF_CAP: Final = 60.0
+"""The bound never grows above this: after a long outage a thousand clients come back spread over a minute, and none waits longer."""
+
+STEADY_AFTER: Final = 30.0
+"""Seconds of READY after which earlier failures are forgotten; less would let a server that accepts and closes be hammered."""
+
 # --- quotas (cTrader fact sheet, section 4) -----------------------------------------------------------------------------------
 
 REQUESTS_PER_SECOND: Final = 40.0
@@ -47,6 +58,9 @@ REQUEST_BURST: Final = 10
 
 HISTORICAL_REQUESTS_PER_SECOND: Final = 4.0
 """Of the 5 that a connection may send."""
+
+HISTORICAL_BURST: Final = 1
+"""The rest of the 5."""
 
 # --- streams ----------------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """The cTrader Open API: configuration, sessions, and the messages under the names of the Open API documents (`ctrader.messages`)."""
 
 from tradesession.ctrader.accounts import Account, Accounts, AccountState
-from tradesession.ctrader.client import Session, Step
+from tradesession.ctrader.client import Session
 from tradesession.ctrader.config import Config
+from tradesession.ctrader.line import Step
 from tradesession.ctrader.spots import Quote, QuoteStream, Symbol
 
 __all__ = ["Account", "AccountState", "Accounts", "Config", "Quote", "QuoteStream", "Session", "Step", "Symbol"]

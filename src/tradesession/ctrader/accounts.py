@@ -112,6 +112,26 @@ class Accounts(Sequence[Account]):
         """The account with this ctidTraderAccountId, or None."""
         return self._by_id.get(account_id)
 
+    def merge(self, chosen: Sequence[Account], is_live: bool) -> list[Account]:
+        """For the session: these were chosen on one host. Known accounts stay the objects that they are; those of the host, in order.
+
+        An account that was chosen before and is no longer granted is SUSPENDED.
+        """
+        mine: list[Account] = []
+        for account in chosen:
+            known = self._by_id.get(account.id)
+            if known is None:
+                known = self._by_id[account.id] = account
+                self._accounts.append(account)
+            known.login, known.broker, known.is_live = account.login, account.broker, is_live
+            mine.append(known)
+        for account in self._accounts:
+            if account.is_live == is_live and account not in mine:
+                account.enter(
+                    AccountState.SUSPENDED, UnknownAccount(f"account {account.id} is no longer among those that the token grants")
+                )
+        return mine
+
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # int and slice as Sequence says
         return self._accounts[index]
 
@@ -128,33 +148,31 @@ class Accounts(Sequence[Account]):
         return f"<Accounts {self}>"
 
 
-def choose(granted: Sequence[Account], config: Config) -> Accounts:
+def choose(granted: Sequence[Account], config: Config, *, is_one_of_two: bool = False) -> Accounts:
     """The accounts to authorise on the link of `config.environment`.
 
-    Raises UnknownAccount when something that was asked for is not granted, belongs to the other environment, or when nothing is left.
+    Raises UnknownAccount when something that was asked for is not granted, belongs to the other environment, or when nothing is left; for
+    `is_one_of_two` links what belongs to the other one is the other one's, and having nothing is no error.
     """
     live = config.environment == "live"
     here = [account for account in granted if account.is_live in (live, None)]
-    elsewhere = [account for account in granted if account not in here]
-    chosen: list[Account] = []
-    for account_id in config.accounts:
-        chosen += _matching(f"account {account_id}", here, elsewhere, config, [a for a in granted if a.id == account_id])
-    for login in config.logins:
-        chosen += _matching(f"login {login}", here, elsewhere, config, [a for a in granted if a.login == login])
-    for broker in config.brokers:
-        chosen += _matching(f"broker {broker!r}", here, elsewhere, config, [a for a in granted if a.broker.lower() == broker.lower()])
-    if not (config.accounts or config.logins or config.brokers):
-        chosen = here
-    if not chosen:
+    asked = _asked(granted, config)
+    for what, found in asked.items():
+        if not found:
+            raise UnknownAccount(f"{what} is not among the accounts that the token grants: {Accounts(granted)}")
+        if not is_one_of_two and not any(account in here for account in found):
+            other = "demo" if live else "live"
+            raise UnknownAccount(f"{what} is a {other} account and this session is for {config.environment}: set environment={other!r}")
+    wanted = [account for found in asked.values() for account in found] if asked else here
+    chosen = Accounts(account for account in here if account in wanted)
+    if not chosen and not is_one_of_two:
         raise UnknownAccount(f"the token grants no {config.environment} account; it grants {Accounts(granted)}")
-    return Accounts(account for account in here if account in chosen)
+    return chosen
 
 
-def _matching(asked: str, here: list[Account], elsewhere: list[Account], config: Config, found: list[Account]) -> list[Account]:
-    usable = [account for account in found if account in here]
-    if usable:
-        return usable
-    if any(account in elsewhere for account in found):
-        other = "demo" if config.environment == "live" else "live"
-        raise UnknownAccount(f"{asked} is a {other} account and this session is for {config.environment}: set environment={other!r}")
-    raise UnknownAccount(f"{asked} is not among the accounts that the token grants: {Accounts([*here, *elsewhere])}")
+def _asked(granted: Sequence[Account], config: Config) -> dict[str, list[Account]]:
+    """Which accounts each thing that was asked for stands for; empty when everything is wanted."""
+    asked = {f"account {account_id}": [a for a in granted if a.id == account_id] for account_id in config.accounts}
+    asked |= {f"login {login}": [a for a in granted if a.login == login] for login in config.logins}
+    asked |= {f"broker {broker!r}": [a for a in granted if a.broker.lower() == broker.lower()] for broker in config.brokers}
+    return asked

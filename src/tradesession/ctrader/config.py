@@ -28,7 +28,7 @@ from tradesession.transports.http import HttpDriver
 if TYPE_CHECKING:
     from tradesession.ctrader.client import Session
 
-Environment = Literal["demo", "live"]
+Environment = Literal["demo", "live", "both"]
 TransportName = Literal["tcp", "websocket"]
 Scope = Literal["trading", "accounts"]
 
@@ -55,9 +55,10 @@ class Config:
     The accounts to authorise are those of `environment` that match `accounts` (ctidTraderAccountId), `logins` (the number that the terminal
     shows) or `brokers` (brokerTitleShort, any case); with none of the three, all of them.
 
-    `host` and `port` replace the public endpoint of `environment`; `websocket_url` replaces the address derived from them, and is used with
-    `transport="websocket"` only. The connection is
-    verified TLS: by the system's authorities, by `ca_file` (PEM) or as `ssl_context` says. `plaintext` is for loopback only.
+    With `environment="both"` the session keeps two connections, for the demo and for the live accounts of the grant; `endpoints` then
+    maps "demo" and "live" to (host, port) where the public ones are not meant. Otherwise `host` and `port` replace the public endpoint;
+    `websocket_url` replaces the address derived from them, and is used with `transport="websocket"` only. The connection is verified
+    TLS: by the system's authorities, by `ca_file` (PEM) or as `ssl_context` says. `plaintext` is for loopback only.
     Times are in seconds, `max_frame` in bytes; the defaults and their reasons stand in `tradesession.policy`.
 
     Raises ConfigurationError, naming the option, for anything that cannot be meant.
@@ -74,6 +75,7 @@ class Config:
 
     host: str = ""
     port: int = PORT
+    endpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     transport: TransportName = "tcp"
     websocket_url: str = ""
     ca_file: str | os.PathLike[str] | None = None
@@ -110,6 +112,10 @@ class Config:
         self._one_of("scope", get_args(Scope))
         if not 0 < self.port < 65536:
             raise ConfigurationError(f"port={self.port} is no port; the protobuf port of the Open API is {PORT}")
+        if self.environment == "both" and (self.host or self.websocket_url):
+            raise ConfigurationError("environment='both' has two endpoints: name them in endpoints, not in host or websocket_url")
+        if unknown := set(self.endpoints) - set(HOSTS):
+            raise ConfigurationError(f"endpoints has {', '.join(sorted(unknown))}, and there are only demo and live")
         for name in ("connect_timeout", "step_timeout", "request_timeout", "close_timeout"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0 seconds")
@@ -130,6 +136,16 @@ class Config:
             if name not in found:
                 raise ConfigurationError(f"{PREFIX}{name.upper()} is not set; it stands in the application's page of the Open API portal")
         return cls(**found)
+
+    def lines(self) -> list[Config]:
+        """One Config for each connection: itself, or with environment="both" one for demo and one for live."""
+        if self.environment != "both":
+            return [self]
+        return [self._on("demo"), self._on("live")]
+
+    def _on(self, environment: Literal["demo", "live"]) -> Config:
+        host, port = self.endpoints.get(environment, ("", self.port))
+        return self.replace(environment=environment, host=host, port=port, endpoints={}, websocket_url="")
 
     def replace(self, **changes: Any) -> Config:
         """A copy with these options changed, checked anew."""
@@ -206,5 +222,5 @@ def _reader(annotation: str) -> Callable[[str], Any]:
 
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    option.name: _reader(str(option.type)) for option in fields(Config) if option.name not in ("ssl_context", "clock")
+    option.name: _reader(str(option.type)) for option in fields(Config) if option.name not in ("ssl_context", "clock", "endpoints")
 } | {"account": integers, "login": integers, "broker": words}

@@ -6,13 +6,12 @@ the wire format requires, and a refusal that says that the thing is so already c
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from tradesession.ctrader.accounts import Account, AccountState
+from tradesession.ctrader.accounts import Account
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.judge import BENIGN
 from tradesession.ctrader.messages import (
@@ -21,7 +20,7 @@ from tradesession.ctrader.messages import (
     ProtoOAGetAccountListByAccessTokenReq,
     ProtoOAGetAccountListByAccessTokenRes,
 )
-from tradesession.errors import Error, Rejected
+from tradesession.errors import Rejected
 from tradesession.secrets import Secret
 from tradesession.session.link import Link
 from tradesession.tokens.token import Token
@@ -65,9 +64,8 @@ async def list_accounts(link: Link[Message], tokens: Tokens, config: Config) -> 
     return [Account.of(account) for account in reply.ctidTraderAccount]
 
 
-async def authorise(link: Link[Message], account: Account, tokens: Tokens, config: Config) -> None:
-    """ProtoOAAccountAuthReq for one account, which is AUTHORIZED afterwards, or SUSPENDED and its cause raised."""
-    account.enter(AccountState.AUTHORIZING)
+async def authorise(link: Link[Message], account: Account, tokens: Tokens, config: Config) -> Token:
+    """ProtoOAAccountAuthReq for one account; the token that it is authorised with. Raises Rejected, or what kept it from being asked."""
 
     async def ask(token: Token) -> Token:
         await accepted(
@@ -77,26 +75,7 @@ async def authorise(link: Link[Message], account: Account, tokens: Tokens, confi
         )
         return token
 
-    try:
-        account.token = await with_token(tokens, ask)
-    except Error as error:
-        account.enter(AccountState.SUSPENDED, error)
-        raise
-    account.enter(AccountState.AUTHORIZED)
-
-
-async def authorise_all(authorise_one: Callable[[Account], Awaitable[None]], accounts: Sequence[Account]) -> None:
-    """Authorise all at once, as fast as the quota lets them pass. One bad account does not hold back the others.
-
-    Raises the cause of the first one when none could be authorised.
-    """
-    outcomes = await asyncio.gather(*map(authorise_one, accounts), return_exceptions=True)
-    failures = [outcome for outcome in outcomes if outcome is not None]
-    for failure in failures:
-        if not isinstance(failure, Error):
-            raise failure
-    if failures and len(failures) == len(accounts):
-        raise failures[0]
+    return await with_token(tokens, ask)
 
 
 async def with_token(tokens: Tokens, ask: Callable[[Token], Awaitable[T]]) -> T:

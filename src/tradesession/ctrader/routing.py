@@ -11,7 +11,6 @@ from typing import Final
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from tradesession import policy
 from tradesession.ctrader import registry
 from tradesession.ctrader.judge import ERROR_MESSAGES, ErrorMessage, judge, text
 from tradesession.ctrader.messages import (
@@ -25,7 +24,7 @@ from tradesession.ctrader.messages import (
     ProtoOARefreshTokenReq,
 )
 from tradesession.errors import InvalidRequest, ProtocolError
-from tradesession.protocol.quota import TokenBucket
+from tradesession.protocol.turns import Lane
 from tradesession.secrets import Secret, redact_text
 from tradesession.session.link import Incoming
 
@@ -61,16 +60,8 @@ def _secrets_of(request: Message) -> list[Secret]:
 class OpenApiDialect:
     """See `session.link.Dialect`. `wall` is the wall clock in seconds."""
 
-    def __init__(
-        self,
-        wall: Callable[[], float],
-        *,
-        requests_per_second: float = policy.REQUESTS_PER_SECOND,
-        historical_per_second: float = policy.HISTORICAL_REQUESTS_PER_SECOND,
-    ) -> None:
+    def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._requests = TokenBucket(requests_per_second, policy.REQUEST_BURST)
-        self._historical = TokenBucket(historical_per_second, 1)
 
     def encode(self, message: Message, correlation_id: str) -> bytes:
         """See Dialect."""
@@ -116,13 +107,15 @@ class OpenApiDialect:
         """See Dialect."""
         return incoming.kind in _EVENT_TYPES
 
-    def permit(self, message: Message, now: float, at_most: float) -> float:
-        """See Dialect. A historical request counts against both quotas."""
-        number = registry.PAYLOAD_TYPES.get(type(message), 0)
-        if number in registry.HISTORICAL:
-            wait = self._historical.reserve(now, at_most)
-            return max(wait, self._requests.reserve(now, at_most)) if wait <= at_most else wait
-        return self._requests.reserve(now, at_most)
+    def lane(self, message: Message) -> Lane:
+        """See Dialect."""
+        if type(message) in registry.ORDER_REQUESTS:
+            return Lane.ORDER
+        return Lane.HISTORY if self.kind(message) in registry.HISTORICAL else Lane.READ
+
+    def kind(self, message: Message) -> int:
+        """See Dialect."""
+        return registry.PAYLOAD_TYPES.get(type(message), 0)
 
     def has_effects(self, message: Message) -> bool:
         """See Dialect."""

@@ -15,9 +15,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from tradesession import policy
 from tradesession.clock import Clock, TimerHandle
 from tradesession.errors import DeadlineExceeded, Error, LinkLost, NotSent, OutcomeUnknown, ProtocolError
-from tradesession.hooks import Hooks, LateReply, RequestTimed
+from tradesession.hooks import Hooks, LateReply, QuotaWaited, RequestTimed
 from tradesession.protocol.correlation import Correlator
 from tradesession.protocol.keepalive import Keepalive, Pulse
+from tradesession.protocol.turns import Lane, Turns
 from tradesession.timing import deadline
 from tradesession.transports.stream import Transport
 
@@ -52,8 +53,11 @@ class Dialect(Protocol[M]):
     def is_event(self, incoming: Incoming) -> bool:
         """Whether this also goes to the streams when it answers a request."""
 
-    def permit(self, message: M, now: float, at_most: float) -> float:
-        """Take a permit of the quotas; the seconds to wait before sending. One over `at_most` is told and not taken."""
+    def lane(self, message: M) -> Lane:
+        """What the request counts as."""
+
+    def kind(self, message: M) -> int:
+        """The platform's number for the type of the request, which a server may block."""
 
     def has_effects(self, message: M) -> bool:
         """Whether executing the request twice would do something twice."""
@@ -86,6 +90,7 @@ class Link(Generic[M]):
     def __init__(
         self,
         dialect: Dialect[M],
+        turns: Turns[asyncio.Future[None]],
         *,
         clock: Clock,
         prefix: str,
@@ -108,7 +113,8 @@ class Link(Generic[M]):
         self._keepalive = Keepalive(clock.monotonic(), interval=heartbeat_interval, liveness_timeout=liveness_timeout)
         self._transport: Transport | None = None
         self._timer: TimerHandle | None = None
-        self._turns: dict[asyncio.Future[None], None] = {}  # of requests that the quota holds back, in their order
+        self._turns = turns
+        self._turn_timer: TimerHandle | None = None
         self.cause: Error | None = None
         """Why the Link ended; None while it lives."""
 
@@ -161,6 +167,14 @@ class Link(Generic[M]):
             seconds = self._clock.monotonic() - sent_at
             self._hooks.emit(RequestTimed(source=self._source, request=waiting.name, seconds=seconds, outcome=outcome))
 
+    def block(self, kind: int, seconds: float) -> None:
+        """The server takes no requests of this type for so long: they stand aside."""
+        self._turns.block(kind, self._clock.monotonic() + seconds)
+
+    def pause(self, seconds: float) -> None:
+        """The server has had enough requests of every type for so long."""
+        self._turns.pause(self._clock.monotonic() + seconds)
+
     async def aclose(self, timeout: float = policy.CLOSE_TIMEOUT) -> None:
         """End in order, within `timeout` seconds."""
         if self._transport is None:
@@ -199,9 +213,10 @@ class Link(Generic[M]):
         if self.cause is not None:
             return
         self.cause = cause
-        if self._timer is not None:
-            self._timer.cancel()
-        for turn in self._turns:
+        for timer in (self._timer, self._turn_timer):
+            if timer is not None:
+                timer.cancel()
+        for turn in self._turns.drain():
             _resume(turn)
         for waiting in self._correlator.drain():
             waiting.fail(self._unanswered(waiting, cause))
@@ -240,40 +255,54 @@ class Link(Generic[M]):
 
     def _expire(self, waiting: _Waiting[M], budget: float) -> None:
         if self._dialect.has_effects(waiting.request):
-            waiting.fail(OutcomeUnknown(f"{waiting.name} was sent, and no answer came within {budget:g} s: it may have been executed"))
+            waiting.fail(OutcomeUnknown(f"{waiting.name} was sent, and no answer came within {budget:.3g} s: it may have been executed"))
         else:
-            waiting.fail(DeadlineExceeded(f"{waiting.name} was not answered within {budget:g} s; it only reads, so it may be repeated"))
+            waiting.fail(DeadlineExceeded(f"{waiting.name} was not answered within {budget:.3g} s; it only reads, so it may be repeated"))
 
     def _connected(self, waiting: _Waiting[M]) -> Transport:
         if self.cause is not None or self._transport is None:
             raise NotSent(f"{waiting.name} was not sent: {self.cause or 'the link is not connected yet'}") from self.cause
         return self._transport
 
-    async def _wait_for_turn(self, waiting: _Waiting[M], now: float, budget: float) -> None:
-        """Wait for a permit and a send buffer with room, or for the end of the link."""
-        wait = self._dialect.permit(waiting.request, now, budget)
-        if wait > budget:
-            raise NotSent(f"{waiting.name} was not sent: the quota has room in {wait:g} s, and it may wait {budget:g} s")
+    async def _wait_for_turn(self, waiting: _Waiting[M], called_at: float, budget: float) -> None:
+        """Wait for the quota and for room in the send buffer, or for the end of the link."""
         transport = self._connected(waiting)
-        if wait <= 0 and transport.is_writable:
+        lane, kind = self._dialect.lane(waiting.request), self._dialect.kind(waiting.request)
+        has_turn = self._turns.go(lane, kind, called_at)
+        if has_turn and transport.is_writable:
             return
+        if not has_turn and (earliest := self._turns.earliest(lane, kind, called_at)) > called_at + budget:
+            wait = earliest - called_at
+            raise NotSent(f"{waiting.name} was not sent: the quota has room in {wait:g} s, and it may wait {budget:.3g} s")
         try:
             async with deadline(self._clock, budget):
-                if wait > 0:
-                    await self._pause(now + wait)
+                if not has_turn:
+                    await self._stand_in_line(lane, kind)
                 await transport.writable()
         except TimeoutError:
-            raise NotSent(f"{waiting.name} was not sent within its {budget:g} s: the server does not read") from None
+            reason = "the server does not read" if has_turn else "the quota is used up"
+            raise NotSent(f"{waiting.name} was not sent within its {budget:.3g} s: {reason}") from None
+        seconds = self._clock.monotonic() - called_at
+        self._hooks.emit(QuotaWaited(source=self._source, request=waiting.name, seconds=seconds))
 
-    async def _pause(self, until: float) -> None:
+    async def _stand_in_line(self, lane: Lane, kind: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_at(until, lambda: _resume(turn))
-        self._turns[turn] = None
+        self._turns.join(turn, lane, kind)
+        self._call_turns()
         try:
             await turn
         finally:
-            timer.cancel()
-            del self._turns[turn]
+            self._turns.leave(turn)
+
+    def _call_turns(self) -> None:
+        """Let everybody go whose turn it is, and see to the next."""
+        now = self._clock.monotonic()
+        for turn in self._turns.due(now):
+            _resume(turn)
+        if self._turn_timer is not None:
+            self._turn_timer.cancel()
+        next_at = self._turns.next_at(now)
+        self._turn_timer = self._clock.call_at(next_at, self._call_turns) if next_at is not None and self.cause is None else None
 
     def _arm(self) -> None:
         self._timer = self._clock.call_at(self._keepalive.next_poll(), self._beat)

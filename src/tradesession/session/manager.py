@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from tradesession.clock import Clock
 from tradesession.errors import SessionClosed
@@ -26,9 +25,6 @@ from tradesession.tokens.stores import default_store_url, open_store
 from tradesession.tokens.token import Slot
 
 S = TypeVar("S", bound=Session)
-
-STORE_VARIABLE: Final = "TRADESESSION_STORE"
-"""The environment variable that names the token store where nothing else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ class SessionManager:
         return kept
 
     def _store_of(self, config: PlatformConfig[Any]) -> str | TokenStore:
-        return config.store or self._store or os.environ.get(STORE_VARIABLE) or default_store_url()
+        return config.store or self._store or default_store_url()
 
     def _opened(self, store: str | TokenStore) -> TokenStore:
         if isinstance(store, TokenStore):

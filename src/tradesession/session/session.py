@@ -1,68 +1,90 @@
-"""Session: what the user holds, from the first connection to the goodbye.
+"""Session: what the user holds, from the first connection to the goodbye, through every loss in between.
 
-A platform fills in three steps (connect, handshake, goodbye); this class runs them in one task, keeps the state according to the table in
-`states`, and settles what the end means for everybody who waits. At this stage a session that is lost ends with its cause.
+A platform makes Lines, one for each connection that it keeps; the Supervisors keep them, and the session says how it stands as a
+whole, ends its streams when it ends, and tells them what was missed when it comes back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import Error, NotSent, SessionClosed
-from tradesession.hooks import Hooks, StateChanged, StepTimed
-from tradesession.hooks import LinkLost as LinkLostRecord
-from tradesession.session.states import SessionState, check
-from tradesession.session.streams import EventStream
+from tradesession.errors import ConfigurationError, NotSent, SessionClosed
+from tradesession.hooks import EventsDropped, Hooks
+from tradesession.session.states import SessionState, furthest_from_ready
+from tradesession.session.streams import EventStream, Gap
+from tradesession.session.supervisor import Line, Supervisor, TokenNews
 from tradesession.tasks import TaskOwner
 from tradesession.timing import deadline
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """The session, as a whole, went from one state to the next at `at` (wall clock, seconds since 1970); `cause` is why, if not by plan."""
+
+    before: SessionState
+    after: SessionState
+    at: float
+    cause: Exception | None = None
 
 
 class Session(ABC):
     """Base of the sessions of all platforms. Opened by a SessionManager or by `tradesession.connect`, closed by `aclose`.
 
-    `name` is what logs and records call it.
+    `name` is what logs and records call it. `chance` gives numbers in [0, 1), for jitter.
     """
 
-    def __init__(self, name: str, *, clock: Clock, hooks: Hooks, close_timeout: float = policy.CLOSE_TIMEOUT) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: Clock,
+        hooks: Hooks,
+        tokens: TokenNews,
+        close_timeout: float = policy.CLOSE_TIMEOUT,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.name = name
         self._clock = clock
         self._hooks = hooks
+        self._token_news = tokens
         self._close_timeout = close_timeout
+        self._chance = chance
         self._state = SessionState.IDLE
         self._cause: Exception | None = None
         self._traceback: TracebackType | None = None
+        self._supervisors: list[Supervisor] = []
         self._settled = asyncio.Event()  # READY or CLOSED
         self._closed = asyncio.Event()
-        self._lost: asyncio.Future[Error] = asyncio.get_running_loop().create_future()
-        self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()  # an abandoned one needs no ending
+        # which streams end with the session, and whose gaps each is told of; an abandoned one needs no ending
+        self._streams: weakref.WeakKeyDictionary[EventStream[Any], Line | None] = weakref.WeakKeyDictionary()
+        self._change_streams: weakref.WeakSet[EventStream[StateChange]] = weakref.WeakSet()
+        self._task: asyncio.Task[None] | None = None
         self._tasks = TaskOwner()
-        self._run_task: asyncio.Task[None] | None = None
 
-    # --- what a platform fills in ----------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    async def _connect(self) -> None:
-        """Open the link."""
+    # --- what a platform fills in -----------------------------------------------------------------------------------------------
 
     @abstractmethod
-    async def _handshake(self) -> None:
-        """Everything between the open link and READY."""
+    def _lines(self) -> Sequence[Line]:
+        """The connections that the session keeps; asked once, at the start."""
 
     @abstractmethod
-    async def _disconnect(self, timeout: float) -> None:
-        """Close the link in order, within `timeout` seconds; also called when there is none."""
+    def _finished(self) -> None:
+        """The session is CLOSED: let go of whoever still waits for a line."""
 
-    # --- the user's side -------------------------------------------------------------------------------------------------------
+    # --- the user's side --------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> SessionState:
-        """Where the session stands."""
+        """Where the session stands; with several links, the one that is furthest from READY."""
         return self._state
 
     @property
@@ -72,33 +94,37 @@ class Session(ABC):
 
     @property
     def cause(self) -> Exception | None:
-        """Why the session ended by itself; None while it lives and after an `aclose`."""
-        return self._cause
+        """Why the session is not READY, or why it ended by itself. None while all is well, and after an `aclose`."""
+        if self._closed.is_set():
+            return self._cause
+        return next((one.cause for one in self._supervisors if one.cause is not None), None)
 
     async def ready(self, timeout: float | None = None) -> None:
         """Wait for READY, at most `timeout` seconds. Raises the cause when the session has ended, or SessionClosed; TimeoutError."""
         async with deadline(self._clock, timeout):
             await self._settled.wait()
-        if self._state is not SessionState.READY:
+        if self._closed.is_set():
             self._raise_ended()
 
     async def closed(self) -> None:
         """Wait for the end, whatever its cause; look at `cause` afterwards."""
         await self._closed.wait()
 
+    def changes(self) -> EventStream[StateChange]:
+        """Every change of `state` from now on. The stream ends with the session, without an error."""
+        stream: EventStream[StateChange] = EventStream("state changes")
+        if self._closed.is_set():
+            stream.end()
+        else:
+            self._change_streams.add(stream)
+        return stream
+
     async def aclose(self) -> None:
-        """Close in order: streams end, the link says goodbye, no task or socket stays. Harmless when closed already."""
-        if self._run_task is None:
-            if self._state is SessionState.IDLE:
-                self._enter(SessionState.CLOSED)
-            return
-        if self._state not in (SessionState.CLOSING, SessionState.CLOSED):
-            self._enter(SessionState.CLOSING)
-            self._run_task.cancel()
-            await asyncio.wait([self._run_task])
-            if not self._closed.is_set():  # cancelled before its first step, so that it had nothing to finish
-                self._enter(SessionState.CLOSED)
-        await self._closed.wait()
+        """Close in order: streams end, the links say goodbye, no task or socket stays. Harmless when closed already."""
+        if self._task is not None and not self._closed.is_set():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._finish()
 
     async def __aenter__(self) -> Self:
         await self.ready()
@@ -111,35 +137,19 @@ class Session(ABC):
 
     def start(self, owner: TaskOwner) -> None:
         """Begin. `owner` ends the session's task should nobody else."""
-        self._run_task = owner.spawn(self._run(), name=f"tradesession {self.name}")
+        self._task = owner.spawn(self._run(), name=f"tradesession {self.name}")
 
-    # --- for platforms ----------------------------------------------------------------------------------------------------------
+    # --- for platforms ------------------------------------------------------------------------------------------------------------
 
-    def _link_lost(self, cause: Error) -> None:
-        """The link is over: the `on_lost` of every Link of a session."""
-        if not self._lost.done():
-            self._lost.set_result(cause)
-        if self._state not in (SessionState.CLOSING, SessionState.CLOSED):
-            self._hooks.emit(LinkLostRecord(source=self.name, cause=str(cause), verdict=cause.verdict))
+    def _join(self, stream: EventStream[Any], line: Line | None = None) -> None:
+        """This stream ends with the session, and is told of the gaps of this line, or of all."""
+        if self._closed.is_set():
+            stream.end(self._cause)
+        else:
+            self._streams[stream] = line
 
-    def _step(self, name: str, started: float) -> float:
-        """A step of the handshake that began at `started` is done; the time it ended, from which the next one counts."""
-        now = self._clock.monotonic()
-        self._hooks.emit(StepTimed(source=self.name, step=name, seconds=now - started))
-        return now
-
-    async def _until_ready(self, name: str, timeout: float) -> float:
-        """Wait for READY before a request; the seconds that are left of `timeout`. Raises NotSent or SessionClosed."""
-        if self._state is SessionState.READY:
-            return timeout
-        started = self._clock.monotonic()
-        try:
-            await self.ready(timeout)
-        except Exception as cause:
-            if isinstance(cause, TimeoutError) and not self._settled.is_set():  # a TimeoutError may also be what ended the session
-                raise NotSent(f"{name} was not sent: the session was not READY within {timeout:g} s (it is {self._state.value})") from None
-            raise SessionClosed(f"{name} was not sent: the session is closed ({cause}); open another one") from cause
-        return timeout - (self._clock.monotonic() - started)
+    def _report_drop(self, name: str) -> Callable[[int], None]:
+        return lambda count: self._hooks.emit(EventsDropped(source=self.name, stream=name, count=count))
 
     def _raise_ended(self) -> None:
         if self._cause is not None:
@@ -147,41 +157,75 @@ class Session(ABC):
             raise self._cause.with_traceback(self._traceback)
         raise SessionClosed(f"session {self.name} was closed; open another one")
 
-    # --- inside -----------------------------------------------------------------------------------------------------------------
+    def _refuse_when_closed(self, name: str) -> None:
+        if self._closed.is_set():
+            why = f" ({self._cause})" if self._cause is not None else ""
+            raise SessionClosed(f"{name} was not sent: the session is closed{why}; open another one") from self._cause
 
-    def _enter(self, state: SessionState, cause: str = "") -> None:
-        check(self._state, state)
-        before, self._state = self._state, state
-        if state in (SessionState.READY, SessionState.CLOSED):
-            self._settled.set()
-        if state is SessionState.CLOSED:
-            self._closed.set()
-        self._hooks.emit(StateChanged(source=self.name, before=before.value, after=state.value, cause=cause))
+    def _not_ready(self, name: str, timeout: float) -> NotSent:
+        cause = self.cause
+        why = f": {cause}" if cause is not None else ""
+        error = NotSent(f"{name} was not sent within {timeout:g} s: the session is {self._state.value}{why}")
+        error.__cause__ = cause
+        return error
+
+    # --- inside -------------------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
-            self._enter(SessionState.CONNECTING)
-            await self._connect()
-            self._enter(SessionState.HANDSHAKING)
-            await self._handshake()
-            self._enter(SessionState.READY)
-            self._cause = await self._lost
-        except Exception as error:  # whatever ends the session is its cause, and reaches everybody who waits
-            self._cause = error
-            self._traceback = error.__traceback__
+            self._supervisors = [
+                Supervisor(
+                    line,
+                    clock=self._clock,
+                    hooks=self._hooks,
+                    chance=self._chance,
+                    tokens=self._token_news,
+                    on_change=self._changed,
+                    close_timeout=self._close_timeout,
+                )
+                for line in self._lines()
+            ]
+            running = [self._tasks.spawn(one.run(), name=f"supervisor of {one.line.name}") for one in self._supervisors]
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)  # a line ends by itself with a fatal cause only
+            self._end_with(next((one.cause for one in self._supervisors if one.state is SessionState.CLOSED), None))
+        except ConfigurationError as error:
+            self._end_with(error)
         finally:
-            await self._finish()
+            await self._tasks.aclose()
+            self._finish()
 
-    async def _finish(self) -> None:
-        self._settled.clear()
-        if self._state is not SessionState.CLOSING:
-            self._enter(SessionState.CLOSING, str(self._cause or ""))
+    def _changed(self, supervisor: Supervisor) -> None:
+        if supervisor.state is SessionState.HANDSHAKING and supervisor.lost_wall is not None:
+            # Told before anything can come over the new connection, so that the gap stands before it.
+            gap = Gap("the connection was lost", since=supervisor.lost_wall, until=self._clock.wall())
+            for stream, line in tuple(self._streams.items()):
+                if line in (None, supervisor.line):
+                    stream.put_gap(gap)
+        self._enter(furthest_from_ready(one.state for one in self._supervisors), supervisor.cause)
+
+    def _enter(self, state: SessionState, cause: Exception | None) -> None:
+        if state is self._state or self._closed.is_set():
+            return
+        before, self._state = self._state, state
+        if before is SessionState.READY:
+            self._settled.clear()
+        if state is SessionState.READY:
+            self._settled.set()
+        for stream in tuple(self._change_streams):
+            stream.put_nowait(StateChange(before, state, self._clock.wall(), cause))
+
+    def _end_with(self, cause: Exception | None) -> None:
+        self._cause = cause
+        self._traceback = cause.__traceback__ if cause is not None else None
+
+    def _finish(self) -> None:
+        if self._closed.is_set():
+            return
+        self._enter(SessionState.CLOSED, self._cause)
+        self._closed.set()
+        self._settled.set()
         for stream in tuple(self._streams):
             stream.end(self._cause)
-        try:
-            await self._disconnect(self._close_timeout)
-        finally:
-            try:
-                await self._tasks.aclose()
-            finally:
-                self._enter(SessionState.CLOSED, str(self._cause or ""))
+        for changes in tuple(self._change_streams):
+            changes.end()
+        self._finished()

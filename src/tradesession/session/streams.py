@@ -1,48 +1,69 @@
 """EventStream: events in wire order, in a bounded queue, for one `async for`.
 
-The link puts, the user's own task takes; putting never waits. A reader that is too slow loses the oldest events first, and a Gap stands
-where they were. A stream ends quietly when its session is closed by its owner, and with the cause when the session is lost.
+The link puts, the user's own task takes; putting never waits. What happens when the queue is full is the stream's overflow rule.
+A Gap stands where something was missed: events that the rule dropped, or a time without a connection. A stream ends quietly when
+its session is closed by its owner, and with the cause when the session ends by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 from tradesession import policy
-from tradesession.errors import ConfigurationError
+from tradesession.errors import ConfigurationError, Error
 
 T_co = TypeVar("T_co", covariant=True)
-T = TypeVar("T")
+
+Overflow = Literal["drop_oldest", "latest", "must_deliver"]
+"""What a full queue does.
+
+`drop_oldest`: the oldest event goes, and a Gap stands in its place.
+`latest`: of each key (of quotes: the symbol) only the newest is kept, so that the queue never holds more than there are keys.
+`must_deliver`: nothing is ever dropped; a reader that falls behind by more than the limit ends the stream with `StreamOverflow`.
+"""
+
+
+class StreamOverflow(Error):
+    """The reader of a stream that must not lose anything fell behind by more than the limit: read faster, or raise `limit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Something was missed here. `dropped` events were lost to a full queue; `reason` says so in words."""
+    """Something was missed here. `reason` says why in words.
+
+    After a loss `since` and `until` (wall clock, seconds since 1970) enclose the time without a connection: whatever happened in it was not
+    seen, so read the state anew. After an overflow `dropped` events were lost.
+    """
 
     reason: str
     dropped: int = 0
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
-    """Counts since the stream began."""
+    """Counts since the stream began. `replaced` were superseded by a newer event of their key."""
 
     received: int
     delivered: int
     dropped: int
+    replaced: int
+    gaps: int
     queued: int
 
 
 class EventStream(Generic[T_co]):
     """An async iterator and an async context manager. It is subscribed from the moment it exists, not from the first `await`.
 
-    Leaving the context, `aclose()` or the end of the session ends it. With `gaps` the iterator also yields Gap markers.
-    `on_drop` is told the count whenever a full queue begins to drop.
+    Leaving the context, `aclose()` or the end of the session ends it. At most `limit` events wait in it; `overflow` is its rule then (see
+    `Overflow`), `key` tells the events of one key for `latest`. With `gaps` the iterator also yields Gap markers. `on_drop` is told the
+    count whenever a full queue begins to drop.
     """
 
     def __init__(
@@ -50,37 +71,64 @@ class EventStream(Generic[T_co]):
         name: str,
         *,
         limit: int = policy.EVENT_QUEUE,
+        overflow: Overflow = "drop_oldest",
+        key: Callable[[Any], Hashable] | None = None,
         gaps: bool = False,
         on_close: Callable[[], object] = lambda: None,
         on_drop: Callable[[int], object] = lambda count: None,
     ) -> None:
         if limit < 1:
             raise ConfigurationError(f"limit={limit} holds no event; the default is {policy.EVENT_QUEUE}")
+        if overflow not in get_args(Overflow):
+            raise ConfigurationError(f"overflow={overflow!r} is no rule; there are {', '.join(get_args(Overflow))}")
+        if (key is None) == (overflow == "latest"):
+            raise ConfigurationError(f"overflow={overflow!r} {'wants' if overflow == 'latest' else 'has no use for'} a key")
         self.name = name
         self._limit = limit
+        self._overflow = overflow
+        self._key = key
         self._gaps = gaps
         self._on_close = on_close
         self._on_drop = on_drop
-        self._queue: deque[T_co] = deque()
+        self._queue: deque[Any] = deque()  # events; with `latest` their keys; and Gaps
+        self._newest: dict[Hashable, Any] = {}
+        self._missed: Gap | None = None  # before everything in the queue
         self._wakeup: asyncio.Future[None] | None = None
         self._ended = False
         self._cause: Exception | None = None
-        self._received = self._delivered = self._dropped = self._missed = 0
+        self._received = self._delivered = self._dropped = self._replaced = self._gap_count = 0
 
     # --- the link's side ---------------------------------------------------------------------------------------------------
 
     def put_nowait(self, event: T_co) -> None:  # type: ignore[misc]  # the link alone puts, and it knows the type
-        """Add an event; the oldest one goes when the queue is full."""
+        """Add an event, in the order of the wire."""
         if self._ended:
             return
         self._received += 1
-        if len(self._queue) >= self._limit:
-            self._queue.popleft()
-            self._dropped += 1
-            self._missed += 1
-            if self._missed == 1:
-                self._on_drop(self._dropped)
-        self._queue.append(event)
+        if self._key is not None:
+            key = self._key(event)
+            is_known = key in self._newest
+            self._newest[key] = event
+            if is_known:
+                self._replaced += 1
+                return
+            self._queue.append(key)
+        else:
+            if len(self._queue) >= self._limit and not self._make_room():
+                return
+            self._queue.append(event)
+        self._wake()
+
+    def put_gap(self, gap: Gap) -> None:
+        """Something was missed at this point; told again at the same point, it is one gap."""
+        if self._ended or not self._gaps:
+            return
+        last = self._queue[-1] if self._queue else None
+        if isinstance(last, Gap) and last.since is not None and gap.since is not None:
+            self._queue[-1] = replace(last, until=gap.until)
+            return
+        self._gap_count += 1
+        self._queue.append(gap)
         self._wake()
 
     def end(self, cause: Exception | None = None) -> None:
@@ -98,7 +146,7 @@ class EventStream(Generic[T_co]):
         """Whether no more will come; what is queued may still be read."""
         return self._ended
 
-    def __aiter__(self) -> EventStream[T_co]:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T_co:
@@ -114,14 +162,18 @@ class EventStream(Generic[T_co]):
                 await self._wakeup
             finally:
                 self._wakeup = None
-        if self._missed:
-            missed, self._missed = self._missed, 0
+        if self._missed is not None:
+            missed, self._missed = self._missed, None
             if self._gaps:
-                return Gap(f"the reader of {self.name!r} was too slow", dropped=missed)  # type: ignore[return-value]  # with gaps T is T | Gap
+                self._gap_count += 1
+                return missed  # type: ignore[return-value]  # with gaps T is T | Gap
+        event = self._queue.popleft()
+        if isinstance(event, Gap):
+            return event  # type: ignore[return-value]  # with gaps T is T | Gap
         self._delivered += 1
-        return self._queue.popleft()
+        return self._newest.pop(event) if self._key is not None else event  # type: ignore[no-any-return]  # what was put is T
 
-    async def __aenter__(self) -> EventStream[T_co]:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
@@ -130,12 +182,41 @@ class EventStream(Generic[T_co]):
     async def aclose(self) -> None:
         """End the stream and let go of what is queued."""
         self._queue.clear()
-        self._missed = 0
+        self._newest.clear()
+        self._missed = None
         self.end()
 
     def statistics(self) -> StreamStatistics:
         """What went through so far."""
-        return StreamStatistics(self._received, self._delivered, self._dropped, len(self._queue))
+        return StreamStatistics(
+            received=self._received,
+            delivered=self._delivered,
+            dropped=self._dropped,
+            replaced=self._replaced,
+            gaps=self._gap_count,
+            queued=len(self._queue),
+        )
+
+    # --- inside -----------------------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> bool:
+        """Act by the overflow rule; whether there is room for one more now."""
+        if self._overflow == "must_deliver":
+            self.end(StreamOverflow(f"the reader of {self.name!r} fell behind by {self._limit} events: read faster, or raise limit="))
+            return False
+        oldest = self._queue.popleft()
+        if isinstance(oldest, Gap):  # a loss goes with the events behind it, and is told with them
+            self._missed = replace(oldest, dropped=self._missed.dropped if self._missed else 0)
+            if not self._queue:
+                return True
+            self._queue.popleft()
+        if self._missed is None:
+            self._missed = Gap(f"the reader of {self.name!r} was too slow")
+        if not self._missed.dropped:
+            self._on_drop(self._dropped + 1)
+        self._dropped += 1
+        self._missed = replace(self._missed, dropped=self._missed.dropped + 1)
+        return True
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():

@@ -1,0 +1,337 @@
+"""OpenApiLine: the connection to one of cTrader's two hosts, and the accounts that live on it.
+
+A line authenticates the application, finds its accounts and keeps each of them authorised by itself: one that is dropped, refused
+or in maintenance comes back in its own time and never delays another. Everything made for one connection ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from tradesession import policy
+from tradesession.ctrader.accounts import Account, Accounts, AccountState, choose
+from tradesession.ctrader.config import Config
+from tradesession.ctrader.handshake import authenticate_application, authorise, list_accounts
+from tradesession.ctrader.refresh import Refresh, SocketExchange
+from tradesession.ctrader.routing import OpenApiDialect
+from tradesession.errors import Error, LinkLost, NotSent
+from tradesession.hooks import AccountChanged, StepTimed
+from tradesession.protocol.backoff import Backoff
+from tradesession.protocol.turns import TokenBucket, Turns
+from tradesession.session.link import Incoming, Link
+from tradesession.session.services import Services
+from tradesession.session.supervisor import Line
+from tradesession.tasks import TaskOwner
+from tradesession.timing import deadline
+from tradesession.transports.tcp import open_tcp
+from tradesession.transports.tls import tls_context
+from tradesession.transports.websocket import open_websocket
+from tradesession.verdict import Action
+
+_log = logging.getLogger("tradesession.ctrader")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the handshake: its name, its duration in seconds, and the account it was about, if it was about one."""
+
+    name: str
+    seconds: float
+    account_id: int | None = None
+
+
+class OpenApiLine(Line):
+    """The line of one environment. `on_event` gets everything that answers no request; `restore_account` brings its subscriptions back."""
+
+    def __init__(
+        self,
+        config: Config,
+        services: Services,
+        accounts: Accounts,
+        *,
+        is_one_of_two: bool,
+        chance: Callable[[], float],
+        on_event: Callable[[OpenApiLine, Incoming], None],
+        restore_account: Callable[[Account], Awaitable[None]],
+    ) -> None:
+        self.name = f"ctrader {config.environment}"
+        self.config = config
+        self.steps: list[Step] = []
+        """Those of the current connection, in the order in which they ended."""
+        self.link: Link[Message] | None = None
+        self.open = asyncio.Event()
+        """Set while the application is authenticated and the accounts have been tried."""
+        self._services = services
+        self._clock = config.clock or services.clock
+        self._accounts = accounts
+        self._is_one_of_two = is_one_of_two
+        self._chance = chance
+        self._on_event = on_event
+        self._restore_account = restore_account
+        self._watches: dict[int, _AccountWatch] = {}
+        self._tasks = TaskOwner()
+        self._resources = ExitStack()
+        self._lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    # --- Line -------------------------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """See Line."""
+        config, clock = self.config, self._clock
+        self.steps = []
+        self._lost = asyncio.get_running_loop().create_future()
+        started = clock.monotonic()
+        link = self._new_link()
+        host, port = config.endpoint
+        tls = tls_context(host=host, ca_file=config.ca_file, ssl_context=config.ssl_context, plaintext=config.plaintext)
+        options: Any = {"tls": tls, "max_frame": config.max_frame, "clock": clock, "timeout": config.connect_timeout}
+        if config.transport == "websocket":
+            link.attach(await open_websocket(config.address, link, **options))
+        else:
+            link.attach(await open_tcp(host, port, link, **options))
+        self.link = link
+        self._done("connect", started)
+
+    async def handshake(self) -> None:
+        """See Line. Returns when every account has been tried once; raises when none could be authorised and none ever was."""
+        link = self._connected()
+        started = self._clock.monotonic()
+        await authenticate_application(link, self.config)
+        started = self._done("application_auth", started)
+        if isinstance(self._services.exchange, Refresh):
+            socket = SocketExchange(link, self._clock, self.config.step_timeout)
+            self._resources.enter_context(self._services.exchange.over(socket))
+        granted = await list_accounts(link, self._services.tokens, self.config)
+        started = self._done("account_list", started)
+        mine = self._accounts.merge(choose(granted, self.config, is_one_of_two=self._is_one_of_two), self.config.environment == "live")
+        is_first_time = not self._watches
+        watches = [self._watches.setdefault(account.id, _AccountWatch(self, account)) for account in mine]
+        for watch in watches:
+            watch.begin(started)
+            self._spawn(watch.run(), f"{self.name} account {watch.account.id}")
+        self._spawn(self._follow_rotations(), f"{self.name} rotations")
+        await self._before_the_loss(asyncio.gather(*(watch.tried.wait() for watch in watches)))
+        if is_first_time and mine and not any(account.state is AccountState.AUTHORIZED for account in mine):
+            raise next(account.cause for account in mine if account.cause is not None)
+        self.open.set()
+
+    async def restore(self) -> None:
+        """See Line. Each account's watch brings its subscriptions back; here is what they have not done yet."""
+        restored = asyncio.gather(*(watch.restored.wait() for watch in self._watches.values()))
+        await self._before_the_loss(restored)
+
+    async def lost(self) -> Exception:
+        """See Line."""
+        return await asyncio.shield(self._lost)
+
+    async def disconnect(self, timeout: float) -> None:
+        """See Line."""
+        link, self.link = self.link, None
+        self.open.clear()
+        try:
+            await self._tasks.aclose()
+            if link is not None:
+                await link.aclose(timeout)
+        finally:
+            self._resources.close()
+            for watch in self._watches.values():
+                watch.connection_ended(link.cause if link is not None else None)
+
+    # --- for the session ------------------------------------------------------------------------------------------------------------
+
+    async def usable_link(self, name: str, account_id: int | None) -> Link[Message]:
+        """Wait until the line is open and, for an account of its own, that account is authorised; the link. Raises NotSent."""
+        watch = self._watches.get(account_id) if account_id is not None else None
+        await (watch.gate if watch is not None else self.open).wait()
+        return self._connected(name)
+
+    def wake_up(self) -> None:
+        """Let everybody go who waits for the line: the session is over."""
+        self.open.set()
+        for watch in self._watches.values():
+            watch.gate.set()
+
+    def account_dropped(self, account_id: int, reason: str, *, token_refused: bool = False) -> bool:
+        """The account's session has ended on the server's side; False when it is not of this line."""
+        watch = self._watches.get(account_id)
+        if watch is not None:
+            watch.dropped(LinkLost(f"account {account_id}: {reason}"), token_refused=token_refused)
+        return watch is not None
+
+    def done(self, name: str, started: float, account: Account | None = None) -> float:
+        """A step that began at `started` has ended; the time now, from which the next one counts."""
+        return self._done(name, started, account)
+
+    # --- inside ---------------------------------------------------------------------------------------------------------------------
+
+    def _new_link(self) -> Link[Message]:
+        config = self.config
+        return Link(
+            OpenApiDialect(self._clock.wall),
+            Turns(
+                TokenBucket(config.requests_per_second, policy.REQUEST_BURST),
+                TokenBucket(config.historical_requests_per_second, policy.HISTORICAL_BURST),
+            ),
+            clock=self._clock,
+            prefix=f"{self._services.random_id()}-",
+            source=self.name,
+            on_event=lambda incoming: self._on_event(self, incoming),
+            on_lost=self._link_lost,
+            hooks=self._services.hooks,
+            heartbeat_interval=config.heartbeat_interval,
+            liveness_timeout=config.liveness_timeout,
+            request_timeout=config.request_timeout,
+        )
+
+    def _link_lost(self, cause: Error) -> None:
+        self.open.clear()
+        for watch in self._watches.values():
+            watch.gate.clear()
+        if not self._lost.done():
+            self._lost.set_result(cause)
+
+    async def _before_the_loss(self, work: asyncio.Future[Any]) -> None:
+        """Wait for the work; raises the cause when the connection is lost first."""
+        await asyncio.wait([work, self._lost], return_when=asyncio.FIRST_COMPLETED)
+        work.cancel()
+        if self._lost.done():
+            raise self._lost.result()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """A task of this connection. None of them ends by itself: a mistake in one ends the line, loudly."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None and not self._lost.done():
+                self._lost.set_result(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+        self._tasks.spawn(coroutine, name=name).add_done_callback(ended)
+
+    def _connected(self, name: str = "the request") -> Link[Message]:
+        if self.link is None:
+            raise NotSent(f"{name} was not sent: {self.name} is not connected")
+        return self.link
+
+    def _done(self, name: str, started: float, account: Account | None = None) -> float:
+        now = self._clock.monotonic()
+        self._services.hooks.emit(StepTimed(source=self.name, step=name, seconds=now - started))
+        self.steps.append(Step(name, now - started, account.id if account is not None else None))
+        return now
+
+    async def _follow_rotations(self) -> None:
+        """After a rotation the accounts that still stand on an older token are authorised with the new one, in place."""
+        async for token in self._services.tokens.changes():
+            for watch in self._watches.values():
+                held = watch.account.token
+                if held is None or held.generation < token.generation:
+                    watch.token_changed()
+
+
+class _AccountWatch:
+    """Keeps one account authorised on the current connection: try, wait, try again; each account in its own time."""
+
+    def __init__(self, line: OpenApiLine, account: Account) -> None:
+        self.account = account
+        self.gate = asyncio.Event()
+        """Set while requests of the account may pass."""
+        self.tried = asyncio.Event()
+        """Set when the first attempt has ended, either way."""
+        self.restored = asyncio.Event()
+        """Set when its subscriptions are back, or it has none to bring back now."""
+        self._line = line
+        self._started = 0.0
+        self._news = asyncio.Event()
+        self._token_refused = False
+        self._backoff = Backoff(line._chance)
+
+    def begin(self, started: float) -> None:
+        """There is a new connection; its last step ended at `started`."""
+        self._started = started
+        self.tried.clear()
+        self.restored.clear()
+
+    async def run(self) -> None:
+        """Until the connection ends."""
+        while True:
+            self._news.clear()
+            pause = await self._attempt()
+            self.tried.set()
+            self.restored.set()
+            try:
+                async with deadline(self._line._clock, pause):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def dropped(self, cause: Error, *, token_refused: bool) -> None:
+        """The server ended the account's session, or refuses its requests as if it had."""
+        if self.account.state is AccountState.AUTHORIZING:
+            return  # the answer to that will tell
+        self._token_refused = self._token_refused or token_refused
+        self._enter(AccountState.SUSPENDED, cause)
+        self._news.set()
+
+    def token_changed(self) -> None:
+        """There is a newer token than the one that the account stands on."""
+        self._news.set()
+
+    def connection_ended(self, cause: Error | None) -> None:
+        """The account stands nowhere now."""
+        self.tried.set()
+        self.restored.set()
+        self._enter(AccountState.UNKNOWN, cause)
+
+    async def _attempt(self) -> float | None:
+        """Authorise once; the seconds until the next attempt, None for when there is news."""
+        line, account = self._line, self.account
+        clock = line._clock
+        link = line._connected()
+        before = account.state
+        tokens = line._services.tokens
+        try:
+            if self._token_refused and account.token is not None:
+                await tokens.reject(account.token)
+            self._token_refused = False
+            self._enter(AccountState.AUTHORIZING)
+            account.token = await authorise(link, account, tokens, line.config)
+        except Error as error:
+            self._enter(AccountState.SUSPENDED, error)
+            return self._pause(error)
+        if before is AccountState.UNKNOWN:
+            line.done("account_auth", self._started, account)
+        self._backoff.ready(clock.monotonic())
+        self._enter(AccountState.AUTHORIZED)
+        try:
+            await line._restore_account(account)
+        except Error as error:
+            _log.warning("%s: not all subscriptions of account %d came back: %s", line.name, account.id, error)
+        return None
+
+    def _pause(self, error: Error) -> float | None:
+        """How long to wait after this refusal; None where only news (a newer token, a new connection) can help."""
+        verdict = error.verdict
+        pause = self._backoff.failed(self._line._clock.monotonic())
+        if self._backoff.failures == 1:
+            _log.warning("%s: account %d is suspended: %s; verdict: %s", self._line.name, self.account.id, error, verdict)
+        if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
+            return None
+        return pause + (verdict.after or 0.0)
+
+    def _enter(self, state: AccountState, cause: Error | None = None) -> None:
+        before = self.account.state
+        self.account.enter(state, cause)
+        if state is AccountState.AUTHORIZED:
+            self.gate.set()
+        else:
+            self.gate.clear()
+        if state is not before:
+            record = AccountChanged(
+                source=self._line.name, account_id=self.account.id, before=before.value, after=state.value, cause=str(cause or "")
+            )
+            self._line._services.hooks.emit(record)
