@@ -20,6 +20,7 @@ from tradesession.errors import ConfigurationError
 from tradesession.options import suggestion
 from tradesession.timing import SYSTEM_CLOCK
 from tradesession.tokens.codec import PLAIN, Codec
+from tradesession.tokens.encryption import codec_from_environment
 
 if TYPE_CHECKING:
     from tradesession.tokens.store import TokenStore
@@ -33,19 +34,23 @@ SCHEMES: Final = ("memory", "sqlite", "postgresql", "postgres", "redis", "rediss
 def open_store(
     url: str | None = None,
     *,
-    codec: Codec = PLAIN,
+    codec: Codec | None = None,
     clock: Clock = SYSTEM_CLOCK,
     environ: Mapping[str, str] = os.environ,
 ) -> TokenStore:
     """The store that a URL names; without one, that of TRADESESSION_STORE, or the default file. Nothing is contacted yet.
 
+    What rests is encrypted when TRADESESSION_STORE_KEY is set (see `tradesession.tokens.encryption`), or as `codec` says.
     Raises ConfigurationError for a URL that names no store, and for a store whose extra is not installed.
     """
     url = url or default_store_url(environ)
     scheme = url.partition(":")[0].lower()
-    if ":" not in url or scheme not in SCHEMES:
-        hint = suggestion(scheme, list(SCHEMES)) if ":" in url else "it has no scheme; sqlite:PATH names a file"
-        raise ConfigurationError(f"{scheme if ':' in url else url!r} names no token store: {hint}")
+    if ":" not in url:
+        raise ConfigurationError(f"{url!r} names no token store: it has no scheme; sqlite:PATH names a file")
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"{scheme!r} names no token store: {suggestion(scheme, list(SCHEMES))}")
+    if codec is None:
+        codec = PLAIN if scheme == "memory" else codec_from_environment(environ)
     if scheme == "memory":
         from tradesession.tokens.stores.memory import MemoryStore
 
