@@ -8,12 +8,10 @@ import sys
 def main() -> int:
     """Run the command that `sys.argv` names; the exit code."""
     try:
-        import rich
-        import typer
-    except ImportError as error:
-        sys.stderr.write(f"error: {error.name} is not installed: the command line needs an extra, pip install 'tradesession[cli]'\n")
+        from tradesession.cli.app import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("tradesession"):
+            raise
+        sys.stderr.write(f"error: {error.name} is not installed, and the command line needs it: pip install 'tradesession[cli]'\n")
         return 2
-    del rich, typer
-    from tradesession.cli.app import run
-
     return run(sys.argv[1:])

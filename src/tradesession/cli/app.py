@@ -5,7 +5,9 @@ Always holds: an error is one line on standard error that begins with `error:`, 
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +46,18 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", envvar="TRADESESSION_VERBOSE", help="Write the library's log to standard error; it holds no secret."
+        ),
+    ] = False,
 ) -> None:
-    """Nothing of its own: a place for options of the whole program."""
+    log = logging.getLogger("tradesession")
+    log.addHandler(logging.NullHandler())  # else Python prints warnings by itself, and an error has one line
+    if verbose:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        log.setLevel(logging.DEBUG)
 
 
 def _group(name: str, help_text: str) -> typer.Typer:
@@ -61,7 +73,7 @@ _handshake = _group("handshake", "Connect, authenticate, and show each step.")
 for _platform in PLATFORMS:
     _login.command(_platform.name)(_platform.login)
     _handshake.command(_platform.name)(_platform.handshake)
-app.add_typer(tokens.commands(PLATFORMS), name="tokens")
+app.add_typer(tokens.commands(), name="tokens")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -17,12 +17,18 @@ _TIMES: Final = "Time limits, in seconds"
 OPTIONS: Final = Options(
     PREFIX,
     {
-        "client_id": Option(_APPLICATION, "The application's id, from the Open API portal."),
-        "client_secret": Option(_APPLICATION, "The application's secret. Better by its variable: other users see command lines."),
-        "subject": Option(_TOKENS, "Whose consent it is: a name of your own that tells several grants apart. Default: default."),
+        "client_id": Option(_APPLICATION, "The application's id, from the Open API portal.", metavar="ID"),
+        "client_secret": Option(
+            _APPLICATION, "The application's secret. Better by its variable: other users see command lines.", metavar="SECRET"
+        ),
+        "subject": Option(
+            _TOKENS, "Whose consent it is: a name of your own that tells several grants apart. Default: default.", metavar="NAME"
+        ),
         "store": STORE,
-        "access_token": Option(_TOKENS, "Use this access token as it is; no store is touched then, and nothing is renewed."),
-        "refresh_token": Option(_TOKENS, "The refresh token that belongs to it; never exchanged here."),
+        "access_token": Option(
+            _TOKENS, "Use this access token as it is; no store is touched then, and nothing is renewed.", metavar="TOKEN"
+        ),
+        "refresh_token": Option(_TOKENS, "The refresh token that belongs to it; never exchanged here.", metavar="TOKEN"),
         "token_url": Option(_TOKENS, "The token endpoint. Default: cTrader's.", metavar="URL"),
         "auth_url": Option(_TOKENS, "The consent page. Default: cTrader's.", metavar="URL"),
         "redirect_uri": Option(
@@ -34,8 +40,8 @@ OPTIONS: Final = Options(
         "environment": Option(
             _SERVER, "Whose accounts are authorised, and which endpoint --host and --port replace. Default: demo.", metavar="demo|live"
         ),
-        "host": Option(_SERVER, "Another server than the public one of the environment."),
-        "port": Option(_SERVER, "Its port. Default: 5035.", int),
+        "host": Option(_SERVER, "Another server than the public one of the environment.", metavar="NAME"),
+        "port": Option(_SERVER, "Its port. Default: 5035.", int, metavar="NUMBER"),
         "transport": Option(_SERVER, "How to reach it. Default: tcp.", metavar="tcp|websocket"),
         "websocket_url": Option(_SERVER, "Its WebSocket address, with --transport websocket. Default: by host and port.", metavar="URL"),
         "ca_file": Option(_SERVER, "Certificate authorities to trust (PEM) instead of the system's.", metavar="PATH"),
@@ -47,11 +53,15 @@ OPTIONS: Final = Options(
             metavar="ID",
             read=integers,
         ),
-        "logins": Option(_ACCOUNTS, "An account by the number that the terminal shows; may be repeated.", flag="--login", read=integers),
-        "brokers": Option(_ACCOUNTS, "All accounts of a broker, by its short title; may be repeated.", flag="--broker", read=words),
-        "connect_timeout": Option(_TIMES, "For the connection to stand.", float),
-        "step_timeout": Option(_TIMES, "For each step of the handshake.", float),
-        "close_timeout": Option(_TIMES, "For an orderly goodbye.", float),
+        "logins": Option(
+            _ACCOUNTS, "An account by the number that the terminal shows; may be repeated.", flag="--login", read=integers, metavar="LOGIN"
+        ),
+        "brokers": Option(
+            _ACCOUNTS, "All accounts of a broker, by its short title; may be repeated.", flag="--broker", read=words, metavar="TITLE"
+        ),
+        "connect_timeout": Option(_TIMES, "For the connection to stand.", float, metavar="SECONDS"),
+        "step_timeout": Option(_TIMES, "For each step of the handshake.", float, metavar="SECONDS"),
+        "close_timeout": Option(_TIMES, "For an orderly goodbye.", float, metavar="SECONDS"),
     },
 )
 

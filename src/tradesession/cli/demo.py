@@ -16,6 +16,7 @@ import aiohttp
 import typer
 
 from tradesession import SessionManager, ctrader
+from tradesession.cli.handshake import told
 from tradesession.cli.output import Screen, span
 from tradesession.cli.sandbox import variables
 from tradesession.ctrader.consent import consent_url, exchange_code
@@ -57,9 +58,9 @@ async def _demo(screen: Screen, *, keep: bool) -> None:
     async with Sandbox(seed=1) as sandbox:
         server = sandbox.ctrader
         screen.done(f"demo accounts at {server.demo.host}:{server.demo.port}, live ones at port {server.live.port}, over TLS")
-        config = server.config(access_token=None, refresh_token=None)  # an application, and no token yet
+        async with open_store("memory:") as store, SessionManager() as manager:
+            config = server.config(access_token=None, refresh_token=None, store=store)  # an application, and no token yet
 
-        async with open_store("memory:") as store, SessionManager(store=store) as manager:
             chapter("A person gives consent. We play the browser.")
             token = await _consent(config, screen)
             await store.put(config.slot, token)
@@ -104,8 +105,7 @@ async def _consent(config: ctrader.Config, screen: Screen) -> Token:
 
 def _show(session: ctrader.Session, screen: Screen) -> None:
     for step in session.steps:
-        account = f" {session.accounts.by_id(step.account_id)}" if step.account_id is not None else ""
-        screen.done(step.name.replace("_", " ") + account, step.seconds)
+        screen.done(told(step, session), step.seconds)
     screen.say(f"  {session.state.value}", "bold green")
 
 

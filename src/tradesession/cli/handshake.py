@@ -17,7 +17,12 @@ from tradesession.cli.output import Screen
 from tradesession.errors import ConfigurationError, ReauthorizationRequired, Rejected
 from tradesession.hooks import Record, StepTimed
 
-_DONE: Final = {"connect": "connected", "application_auth": "application authenticated", "account_list": "accounts listed"}
+_DONE: Final = {
+    "connect": "connected",
+    "application_auth": "application authenticated",
+    "account_list": "accounts listed",
+    "account_auth": "authorised: account",
+}
 """What to tell a person when a step is done."""
 
 
@@ -42,8 +47,8 @@ async def open_and_close(config: ctrader.Config, screen: Screen) -> ctrader.Sess
     """A session that was opened, each step shown as it is done, and closed again."""
 
     def show(record: Record) -> None:
-        if isinstance(record, StepTimed) and record.step in _DONE:
-            screen.done(_DONE[record.step], record.seconds)
+        if isinstance(record, StepTimed) and record.step != "account_auth":  # which account it was, the session tells at the end
+            screen.done(_DONE.get(record.step, record.step), record.seconds)
 
     host, port = config.endpoint
     screen.say(f"cTrader {config.environment} at {config.address if config.transport == 'websocket' else f'{host}:{port}'}", "bold")
@@ -52,12 +57,18 @@ async def open_and_close(config: ctrader.Config, screen: Screen) -> ctrader.Sess
             session = await manager.open(config)
         for step in session.steps:
             if step.account_id is not None:
-                screen.done(f"account {session.accounts.by_id(step.account_id)} authorised", step.seconds)
+                screen.done(told(step, session), step.seconds)
         for account in session.accounts:
             if account.cause is not None:
-                screen.failed(f"account {account} {account.state.value}: {account.cause}")
+                screen.failed(f"{account.state.value}: account {account}: {account.cause}")
         screen.say(session.state.value, "bold green")
     return session
+
+
+def told(step: ctrader.Step, session: ctrader.Session) -> str:
+    """A step of the handshake, for a person."""
+    text = _DONE.get(step.name, step.name)
+    return text if step.account_id is None else f"{text} {session.accounts.by_id(step.account_id)}"
 
 
 def described(session: ctrader.Session) -> dict[str, Any]:

@@ -87,11 +87,11 @@ class Options:
         return [variable for variable in dict.fromkeys((own, self._prefix + name.upper(), self._table[name].variable)) if variable]
 
     def _parameter(self, name: str) -> inspect.Parameter:
-        option = self._table[name]
+        option, variables = self._table[name], self.variables(name)
         annotation = list[str] if option.read is not None else option.type
         info = typer.Option(
             self.flag(name),
-            envvar=self.variables(name),
+            envvar=variables if len(variables) > 1 else variables[0],
             metavar=option.metavar,
             help=option.help,
             rich_help_panel=option.panel,

@@ -39,7 +39,7 @@ def moment(wall: float | None) -> str | None:
 def span(seconds: float) -> str:
     """A duration for a person, in its one or two largest units."""
     if seconds < 0.95:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.{1 if seconds < 0.00995 else 0}f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
@@ -73,7 +73,7 @@ class Screen:
         """A step is done; it took so long."""
         line = Text.assemble("  ", (self._tick, "bold green"), " ", one_line(text))
         if seconds is not None:
-            line.pad_right(max(0, 56 - line.cell_len))
+            line.pad_right(max(0, 74 - line.cell_len))
             line.append(f" {span(seconds):>8}", "dim")
         self.console.print(line)
 

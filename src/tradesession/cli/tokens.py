@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeAlias, TypeVar
 
 import typer
@@ -18,6 +18,7 @@ from tradesession.cli.manager import managed
 from tradesession.cli.options import STORE, Given, Json
 from tradesession.cli.output import Screen
 from tradesession.cli.platform import Platform
+from tradesession.cli.platforms import PLATFORMS
 from tradesession.cli.stored import as_facts, as_json, expiry, exported, imported
 from tradesession.errors import ConfigurationError, Conflict, ReauthorizationRequired
 from tradesession.tokens.store import StoredGrant, TokenStore
@@ -38,6 +39,9 @@ def list_tokens(
     json_only: Json = False,
 ) -> None:
     """List the tokens in the store: whose they are, how they stand, and when they end."""
+
+    if platform not in (None, *(known.name for known in PLATFORMS)):
+        raise ConfigurationError(f"{platform!r} is no platform; there is {', '.join(known.name for known in PLATFORMS)}")
 
     async def load(opened: TokenStore) -> list[tuple[Slot, StoredGrant]]:
         slots = [slot for slot in await opened.slots() if platform in (None, slot.platform)]
@@ -147,7 +151,7 @@ def remove(
     screen.result({"removed": removed is not None})
 
 
-def commands(platforms: Sequence[Platform]) -> typer.Typer:
+def commands() -> typer.Typer:
     """The group `tokens` with its commands, each for every platform."""
     group = typer.Typer(help="Look after the tokens in the store.")
     group.command("list")(list_tokens)
@@ -159,7 +163,7 @@ def commands(platforms: Sequence[Platform]) -> typer.Typer:
         ("remove", remove, "Forget a token."),
     ):
         by_platform = typer.Typer(help=help_text)
-        for platform in platforms:
+        for platform in PLATFORMS:
             options = platform.grant_options if command is refresh else platform.slot_options
             by_platform.command(platform.name)(platform.options.takes(*options, platform=platform)(command))
         group.add_typer(by_platform, name=name)
