@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from tests.cli.conftest import Cli, Server
+from tests.cli.servers import listening
 from tradesession.cli import handshake
+from tradesession.errors import ConfigurationError
 
 
 def test_the_json_holds_state_accounts_and_steps(cli: Cli, server: Server) -> None:
@@ -27,12 +24,16 @@ def test_options_say_the_same_as_variables(cli: Cli, server: Server) -> None:
     given = server.environment()
     cli.set({})
     options = [part for name, value in given.items() for part in (f"--{name[21:].lower().replace('_', '-')}", value)]
-    options = [part for pair in zip(options[::2], options[1::2], strict=True) if pair[0] not in ("--auth-url", "--redirect-uri") for part in pair]
+    options = [
+        part for pair in zip(options[::2], options[1::2], strict=True) if pair[0] not in ("--auth-url", "--redirect-uri") for part in pair
+    ]
     assert cli("handshake", "ctrader", "--json", *options).json["state"] == "READY"
 
 
 def test_over_websocket(cli: Cli, server: Server) -> None:
-    result = cli("handshake", "ctrader", "--json", "--transport", "websocket", "--websocket-url", server.facts["demo"]["websocket_url"]).json
+    result = cli(
+        "handshake", "ctrader", "--json", "--transport", "websocket", "--websocket-url", server.facts["demo"]["websocket_url"]
+    ).json
     assert (result["state"], result["transport"]) == ("READY", "websocket")
 
 
@@ -115,7 +116,7 @@ def test_no_token_in_the_store_is_7(cli: Cli, server: Server) -> None:
 
 
 def test_a_link_that_the_server_cuts_is_11(cli: Cli, server: Server) -> None:
-    with listening(lambda connection: connection.close()) as port:
+    with listening(lambda connection: None) as port:
         cli.set(server.environment(ca_file=None, plaintext="1"))
         cli.fails(11, "handshake", "ctrader", "--json", "--port", port)
 
@@ -132,7 +133,7 @@ def test_a_mistake_of_ours_is_1_and_its_text_is_not_shown(cli: Cli, monkeypatch:
 
 def test_what_a_server_says_cannot_touch_the_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(*_: object) -> None:
-        raise handshake.ConfigurationError("the server says \x1b[2J\nand more")
+        raise ConfigurationError("the server says \x1b[2J\nand more")
 
     monkeypatch.setattr(handshake, "open_and_close", refused)
     assert cli.fails(2, "handshake", "ctrader") == "error: the server says ?[2J and more\n"
@@ -180,26 +181,3 @@ def test_a_refresh_token_that_is_given_is_never_exchanged(cli: Cli, server: Serv
     cli.fails(7, "handshake", "ctrader", "--json")
     cli.set(server.environment(refresh_token=server.facts["refresh_token"]))
     assert cli("handshake", "ctrader", "--json").json["state"] == "READY"
-
-
-@contextmanager
-def listening(answer: object) -> Iterator[int]:
-    """A server that does this to each connection; its port."""
-    assert callable(answer)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                answer(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()

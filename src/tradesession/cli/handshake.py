@@ -32,19 +32,21 @@ def handshake(given: Given, json_only: Json = False) -> None:
     config = _config(given)
     screen = Screen(as_json=json_only)
     try:
-        session = asyncio.run(open_and_close(config, screen))
+        result, refusal = asyncio.run(open_and_close(config, screen))
     except ReauthorizationRequired as error:
         if not config.access_token:
             raise
         raise _with_remedy(error) from error
-    screen.result(described(session))
-    for account in session.accounts:
-        if account.cause is not None and account.id in config.accounts:  # it was asked for by name, so its refusal is the answer
-            raise account.cause
+    screen.result(result)
+    if refusal is not None:
+        raise refusal
 
 
-async def open_and_close(config: ctrader.Config, screen: Screen) -> ctrader.Session:
-    """A session that was opened, each step shown as it is done, and closed again."""
+async def open_and_close(config: ctrader.Config, screen: Screen) -> tuple[dict[str, Any], Exception | None]:
+    """Open a session, show each step as it is done, and close it.
+
+    What it was like while it was READY; and why an account was refused that had been asked for by its id, if one was.
+    """
 
     def show(record: Record) -> None:
         if isinstance(record, StepTimed) and record.step != "account_auth":  # which account it was, the session tells at the end
@@ -62,7 +64,8 @@ async def open_and_close(config: ctrader.Config, screen: Screen) -> ctrader.Sess
             if account.cause is not None:
                 screen.failed(f"{account.state.value}: account {account}: {account.cause}")
         screen.say(session.state.value, "bold green")
-    return session
+        refusals = [account.cause for account in session.accounts if account.id in config.accounts and account.cause is not None]
+        return described(session), refusals[0] if refusals else None
 
 
 def told(step: ctrader.Step, session: ctrader.Session) -> str:
@@ -72,12 +75,12 @@ def told(step: ctrader.Step, session: ctrader.Session) -> str:
 
 
 def described(session: ctrader.Session) -> dict[str, Any]:
-    """What `--json` prints of a session that was READY."""
+    """What `--json` prints of a session that is READY."""
     config = session.config
     host, port = config.endpoint
     place = {"websocket_url": config.address} if config.transport == "websocket" else {"host": host, "port": port}
     return {
-        "state": "READY",
+        "state": session.state.value,
         "environment": config.environment,
         "transport": config.transport,
         **place,
