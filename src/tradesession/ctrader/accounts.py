@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.judge import text
 from tradesession.ctrader.messages import ProtoOACtidTraderAccount
-from tradesession.errors import Error, UnknownAccount
+from tradesession.errors import UnknownAccount
 
 if TYPE_CHECKING:
     from tradesession.tokens.token import Token
@@ -45,7 +45,7 @@ class Account:
         self.token: Token | None = None
         """The token it was authorised with."""
         self._state = AccountState.UNKNOWN
-        self._cause: Error | None = None
+        self._cause: Exception | None = None
 
     @classmethod
     def of(cls, message: ProtoOACtidTraderAccount) -> Account:
@@ -63,11 +63,11 @@ class Account:
         return self._state
 
     @property
-    def cause(self) -> Error | None:
-        """Why it is SUSPENDED; None otherwise."""
+    def cause(self) -> Exception | None:
+        """Why it is SUSPENDED, or why its connection ended; None otherwise."""
         return self._cause
 
-    def enter(self, state: AccountState, cause: Error | None = None) -> None:
+    def enter(self, state: AccountState, cause: Exception | None = None) -> None:
         """For the session: the account stands otherwise now."""
         self._state = state
         self._cause = cause

@@ -20,7 +20,7 @@ from tradesession.ctrader.messages import (
     ProtoOAGetAccountListByAccessTokenReq,
     ProtoOAGetAccountListByAccessTokenRes,
 )
-from tradesession.errors import Rejected
+from tradesession.errors import Rejected, TokenError
 from tradesession.secrets import Secret
 from tradesession.session.link import Link
 from tradesession.tokens.token import Token
@@ -87,7 +87,10 @@ async def with_token(tokens: Tokens, ask: Callable[[Token], Awaitable[T]]) -> T:
         if refusal.verdict.action is not Action.REFRESH:
             raise
         await tokens.reject(token)
-        renewed = await tokens.get()
+        try:
+            renewed = await tokens.get()
+        except TokenError as error:
+            raise error from refusal  # what the server said stands behind what the keeper says
         if renewed.access == token.access:
             raise
     return await ask(renewed)

@@ -135,6 +135,7 @@ class OpenApiLine(Line):
         """See Line."""
         link, self.link = self.link, None
         self.open.clear()
+        cause = self._lost.result() if self._lost.done() else None  # None where it is we who end it
         try:
             await self._tasks.aclose()
             if link is not None:
@@ -142,7 +143,7 @@ class OpenApiLine(Line):
         finally:
             self._resources.close()
             for watch in self._watches.values():
-                watch.connection_ended(link.cause if link is not None else None)
+                watch.connection_ended(cause)
 
     # --- for the session ------------------------------------------------------------------------------------------------------------
 
@@ -281,7 +282,7 @@ class _AccountWatch:
         """There is a newer token than the one that the account stands on."""
         self._news.set()
 
-    def connection_ended(self, cause: Error | None) -> None:
+    def connection_ended(self, cause: Exception | None) -> None:
         """The account stands nowhere now."""
         self.tried.set()
         self.restored.set()
@@ -323,7 +324,7 @@ class _AccountWatch:
             return None
         return pause + (verdict.after or 0.0)
 
-    def _enter(self, state: AccountState, cause: Error | None = None) -> None:
+    def _enter(self, state: AccountState, cause: Exception | None = None) -> None:
         before = self.account.state
         self.account.enter(state, cause)
         if state is AccountState.AUTHORIZED:
