@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import redis.asyncio as aioredis
@@ -231,10 +233,9 @@ class RedisStore(TokenStore):
             client = self._client or await self._open()
             if script not in self._scripts:
                 self._scripts[script] = client.register_script(_COMMON + script)
-            grant, lease = f"{self._prefix}grant:{key}", f"{self._prefix}lease:{key}"
-            return await self._scripts[script](
-                keys=[grant, lease, f"{self._prefix}slots"], args=[self._channel, key, *values], client=client
-            )
+            keys = [f"{self._prefix}grant:{key}", f"{self._prefix}lease:{key}", f"{self._prefix}slots"]
+            with _no_swallowed_cancellation():
+                return await self._scripts[script](keys=keys, args=[self._channel, key, *values], client=client)
         except (exceptions.RedisError, *_ABSENT) as error:
             raise self._translated(error) from error
 
@@ -305,6 +306,16 @@ class RedisStore(TokenStore):
 
     async def _remove(self, key: str) -> bool:
         return await self._change(_REMOVE, key)
+
+
+@contextmanager
+def _no_swallowed_cancellation() -> Iterator[None]:
+    """Raise the cancellation that came meanwhile: redis-py waits with `asyncio.wait_for`, which Python 3.11 lets swallow one."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def _text(value: object) -> str:
