@@ -67,6 +67,65 @@ HISTORICAL_BURST: Final = 1
 EVENT_QUEUE: Final = 10_000
 """Events a stream holds for a slow reader before its overflow rule acts: a busy minute of a hundred symbols."""
 
+# --- SignalR hubs ---------------------------------------------------------------------------------------------------------------
+
+HUB_PING_INTERVAL: Final = 15.0
+"""Hub pings of ours: ASP.NET Core's own pace. WebSocket pings do not count on either side."""
+
+HUB_SERVER_TIMEOUT: Final = 30.0
+"""Silence after which a hub counts as dead: two of its pings."""
+
+HUB_HANDSHAKE_TIMEOUT: Final = 15.0
+"""What ASP.NET Core gives a client for its handshake; the server gets as much for its answer."""
+
+HUB_SEND_LIMIT: Final = 32 * 1024
+"""Longest record that ASP.NET Core takes by default; at one byte more it closes the connection."""
+
+HUB_REDIRECTS: Final = 5
+"""Redirects of one negotiation that are followed: a load balancer makes one."""
+
+HUB_REPLAY_BUFFER: Final = 100_000
+"""Unacknowledged bytes at which calls and uploads wait (stateful reconnect): ASP.NET Core's own size."""
+
+HUB_ACK_DELAY: Final = 1.0
+"""Between what came and its acknowledgement: ASP.NET Core's own pace …"""
+
+HUB_ACK_BYTES: Final = 32 * 1024
+"""… and sooner after so many bytes: a server that keeps 100,000 stops sending when it has no more room."""
+
+HUB_RESUME_TIMEOUT: Final = 15.0
+"""How long a broken socket is tried to be replaced: ASP.NET Core was seen to keep a connection for 14 s and not for 16."""
+
+HUB_RESUME_PAUSE: Final = 0.1
+"""Bound of the random pause before the second try; it doubles with each one …"""
+
+HUB_RESUME_PAUSE_LIMIT: Final = 2.0
+"""… up to this, so that the server is found within the time that it waits."""
+
+HUB_STEADY_AFTER: Final = 5.0
+"""How long a replaced socket must live to count as a success: sockets that keep dying are not replaced hundreds of times a second."""
+
+HUB_RENEW_AHEAD_SHARE: Final = 0.15
+"""Last part of a bearer's life in which its connection is replaced by one with a newer bearer, which is renewed at 80 % …"""
+
+HUB_RENEW_AHEAD_LIMIT: Final = 120.0
+"""… but never sooner than this before its end: time for a dozen tries."""
+
+HUB_OVERLAP: Final = 10.0
+"""How long an old and a new connection run side by side at most, to find out that both bring the same items."""
+
+HUB_LINGER: Final = 0.25
+"""How long the old one stays after that, for items that a server sent to the two in different order."""
+
+HUB_EARLY_EVENTS: Final = 256
+"""Latest events that nobody has asked for yet; the first stream of their target gets them …"""
+
+HUB_EARLY_SECONDS: Final = 5.0
+"""… unless they are older than this: a greeting is not to be missed, and an old price is none."""
+
+HUB_ANSWERS_AT_ONCE: Final = 64
+"""Calls of the server that are answered side by side; more than these are refused, as memory has an end."""
+
 # --- consent ----------------------------------------------------------------------------------------------------------------
 
 CONSENT_TIMEOUT: Final = 300.0

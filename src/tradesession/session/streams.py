@@ -206,7 +206,11 @@ class EventStream(Generic[T_co]):
             return False
         oldest = self._queue.popleft()
         if isinstance(oldest, Gap):  # a loss goes with the events behind it, and is told with them
-            self._missed = replace(oldest, dropped=self._missed.dropped if self._missed else 0)
+            self._gap_count -= 1  # it is counted when it is told
+            if self._missed is not None:
+                since = oldest.since if self._missed.since is None else self._missed.since
+                oldest = replace(oldest, dropped=self._missed.dropped, since=since)
+            self._missed = oldest
             if not self._queue:
                 return True
             self._queue.popleft()

@@ -1,0 +1,91 @@
+"""Handover: from one connection's items to another's, with nothing lost, nothing twice, and everything in order.
+
+Pure. The old connection goes on while the new one begins, so that for a while both bring the same items. Until the two are aligned (one
+of them has brought an item that the other brought too) the old one's items are delivered and the new one's are held; from then on each
+item is delivered when it comes first, from whichever side. Two items are the same when their keys are. What always holds, for keys that
+do not repeat: if both sides bring parts of one sequence in its order, the old one from the beginning, and the new one begins no later
+than right behind the old one's last, the outcome is that sequence.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+REMEMBERED: Final = 4096
+"""Keys of delivered items that are remembered, and items of the new side that are held: seconds of a busy stream."""
+
+
+class Handover(Generic[T]):
+    """One stream between two connections. `last` are the items that were delivered just before; one is enough."""
+
+    def __init__(self, key: Callable[[T], Hashable], last: Iterable[T] = ()) -> None:
+        self.is_aligned = False
+        """Whether the new side surely goes on where the old one is, so that the old one may go."""
+        self.is_over = False
+        """Whether nothing can come twice any more: the new side's items may go straight through."""
+        self._key = key
+        self._old_ended = False
+        self._delivered: OrderedDict[Hashable, None] = OrderedDict((key(item), None) for item in last)
+        self._held: OrderedDict[Hashable, T] = OrderedDict()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is held that it is time to do without the old side."""
+        return len(self._held) >= REMEMBERED
+
+    def from_old(self, item: T) -> list[T]:
+        """The items to deliver now that the old side brought this one."""
+        key = self._key(item)
+        if self.is_aligned:
+            return self._once(key, item)
+        self._note(key)
+        if key not in self._held:
+            return [item]
+        for held in tuple(self._held):  # up to here the old side has brought everything, or it was older still
+            del self._held[held]
+            if held == key:
+                break
+        return [item, *self._align()]
+
+    def from_new(self, item: T) -> list[T]:
+        """The items to deliver now that the new side brought this one."""
+        key = self._key(item)
+        if self.is_aligned:
+            fresh = self._once(key, item)
+            self.is_over = self.is_over or (self._old_ended and bool(fresh))
+            return fresh
+        if key not in self._delivered:
+            self._held[key] = item
+            return []
+        self._held.clear()  # older than what the old side has brought
+        return self._align()
+
+    def end_old(self) -> list[T]:
+        """The items to deliver now that the old side brings no more."""
+        self._old_ended = True
+        released = self._align()
+        self.is_over = bool(released)
+        return released
+
+    def _align(self) -> list[T]:
+        self.is_aligned = True
+        released = list(self._held.values())
+        for key in self._held:
+            self._note(key)
+        self._held.clear()
+        return released
+
+    def _once(self, key: Hashable, item: T) -> list[T]:
+        if key in self._delivered:
+            return []
+        self._note(key)
+        return [item]
+
+    def _note(self, key: Hashable) -> None:
+        self._delivered[key] = None
+        if len(self._delivered) > REMEMBERED:
+            self._delivered.popitem(last=False)
