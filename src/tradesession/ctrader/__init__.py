@@ -4,6 +4,22 @@ from tradesession.ctrader.accounts import Account, Accounts, AccountState
 from tradesession.ctrader.client import Session
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.line import Step
-from tradesession.ctrader.spots import Quote, QuoteStream, Symbol
+from tradesession.ctrader.market import Bar, BarStream, Depth, DepthStream, Level, Quote, QuoteStream
+from tradesession.ctrader.symbols import Symbol
 
-__all__ = ["Account", "AccountState", "Accounts", "Config", "Quote", "QuoteStream", "Session", "Step", "Symbol"]
+__all__ = [
+    "Account",
+    "AccountState",
+    "Accounts",
+    "Bar",
+    "BarStream",
+    "Config",
+    "Depth",
+    "DepthStream",
+    "Level",
+    "Quote",
+    "QuoteStream",
+    "Session",
+    "Step",
+    "Symbol",
+]

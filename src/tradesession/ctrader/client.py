@@ -15,16 +15,17 @@ from tradesession.ctrader._requests import TypedRequests
 from tradesession.ctrader.accounts import Account, Accounts
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.line import OpenApiLine, Step
+from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, QuoteStream
 from tradesession.ctrader.messages import (
     ProtoOAAccountAuthReq,
     ProtoOAAccountDisconnectEvent,
     ProtoOAAccountLogoutReq,
     ProtoOAAccountsTokenInvalidatedEvent,
     ProtoOAClientDisconnectEvent,
+    ProtoOADepthEvent,
     ProtoOASpotEvent,
 )
 from tradesession.ctrader.routing import HEARTBEAT
-from tradesession.ctrader.spots import QuoteStream, Spots
 from tradesession.errors import InvalidRequest, LinkLost, NotSent, Rejected
 from tradesession.hooks import Unclassified
 from tradesession.session.link import Incoming, Link
@@ -37,11 +38,13 @@ from tradesession.verdict import Action, Level
 _log = logging.getLogger("tradesession.ctrader")
 
 E = TypeVar("E", bound=Message)
+MS = TypeVar("MS", bound=MarketStream[Any])
 
 _CLIENT_DISCONNECT: Final = registry.payload_type_of(ProtoOAClientDisconnectEvent)
 _ACCOUNT_DISCONNECT: Final = registry.payload_type_of(ProtoOAAccountDisconnectEvent)
 _TOKEN_INVALIDATED: Final = registry.payload_type_of(ProtoOAAccountsTokenInvalidatedEvent)
 _SPOT: Final = registry.payload_type_of(ProtoOASpotEvent)
+_DEPTH: Final = registry.payload_type_of(ProtoOADepthEvent)
 _UNGATED: Final = (ProtoOAAccountAuthReq, ProtoOAAccountLogoutReq)
 
 Sink = Callable[[Any], None]
@@ -78,8 +81,8 @@ class Session(BaseSession, TypedRequests):
             )
             for one in lines
         ]
-        self._sinks: dict[int, tuple[Sink, ...]] = {_SPOT: (self._spot_event,)}
-        self._spots = Spots(lambda message: self._request(message, None))
+        self._market = Market(lambda message: self._request(message, None))
+        self._sinks: dict[int, tuple[Sink, ...]] = {_SPOT: (self._market.spot_event,), _DEPTH: (self._market.depth_event,)}
         self._unknown: set[str] = set()
 
     @property
@@ -222,13 +225,15 @@ class Session(BaseSession, TypedRequests):
         The first one of a symbol is its last known price, also when its market is closed. `timestamps` asks the server for its own time
         of each price. Raises InvalidRequest without a symbol; the stream raises ConfigurationError for a symbol that the account lacks.
         """
-        if not symbols:
-            raise InvalidRequest("spots() wants at least one symbol, such as 'EURUSD'")
-        names = tuple(dict.fromkeys(symbols))
-        name = f"spots of {', '.join(names)}"
-        stream = QuoteStream(self._spots, account, names, timestamps=timestamps, limit=limit, on_drop=self._report_drop(name))
-        self._join(stream, self._line_of(account.id))
-        return stream
+        return self._joined(QuoteStream(self._market, account, _distinct(symbols), "spots", timestamps=timestamps, limit=limit))
+
+    def bars(self, account: Account, *symbols: str, period: Period, limit: int = policy.EVENT_QUEUE) -> BarStream:
+        """The bars of these symbols that are forming now, at each change, with a close; of bid prices, as cTrader makes them."""
+        return self._joined(BarStream(self._market, account, _distinct(symbols), period, limit=limit))
+
+    def depth(self, account: Account, *symbols: str, limit: int = policy.EVENT_QUEUE) -> DepthStream:
+        """The order books of these symbols, whole after each change, the best prices first."""
+        return self._joined(DepthStream(self._market, account, _distinct(symbols), "depth", limit=limit))
 
     # --- what the base class wants --------------------------------------------------------------------------------------------------
 
@@ -269,10 +274,12 @@ class Session(BaseSession, TypedRequests):
                 line.account_dropped(account_id, reason, token_refused=True)
 
     async def _restore_account(self, account: Account) -> None:
-        await self._spots.restore(account)
+        await self._market.restore(account)
 
-    def _spot_event(self, event: ProtoOASpotEvent) -> None:
-        self._spots.event(event)
+    def _joined(self, stream: MS) -> MS:
+        stream._on_drop = self._report_drop(stream.name)
+        self._join(stream, self._line_of(stream.account.id))
+        return stream
 
     def _remove_sink(self, number: int, sink: Sink) -> None:
         self._sinks[number] = tuple(other for other in self._sinks[number] if other is not sink)
@@ -282,3 +289,9 @@ class Session(BaseSession, TypedRequests):
             self._unknown.add(what)
             self._hooks.emit(Unclassified(source=self.name, what=what))
             _log.info("%s: the server sent %s; it was passed by", self.name, what)
+
+
+def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    if not symbols:
+        raise InvalidRequest("name at least one symbol, such as 'EURUSD'")
+    return tuple(dict.fromkeys(symbols))

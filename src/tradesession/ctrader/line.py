@@ -248,12 +248,14 @@ class _AccountWatch:
         self._line = line
         self._started = 0.0
         self._news = asyncio.Event()
+        self._is_stale = False  # there is a newer token than the one that the account stands on
         self._token_refused = False
         self._backoff = Backoff(line._chance)
 
     def begin(self, started: float) -> None:
         """There is a new connection; its last step ended at `started`."""
         self._started = started
+        self._is_stale = False
         self.tried.clear()
         self.restored.clear()
 
@@ -280,6 +282,7 @@ class _AccountWatch:
 
     def token_changed(self) -> None:
         """There is a newer token than the one that the account stands on."""
+        self._is_stale = True
         self._news.set()
 
     def connection_ended(self, cause: Exception | None) -> None:
@@ -289,37 +292,38 @@ class _AccountWatch:
         self._enter(AccountState.UNKNOWN, cause)
 
     async def _attempt(self) -> float | None:
-        """Authorise once; the seconds until the next attempt, None for when there is news."""
-        line, account = self._line, self.account
-        clock = line._clock
-        link = line._connected()
-        before = account.state
-        tokens = line._services.tokens
+        """Bring the account up as far as it goes; the seconds until the next attempt, None for when there is news."""
         try:
-            if self._token_refused and account.token is not None:
-                await tokens.reject(account.token)
-            self._token_refused = False
-            self._enter(AccountState.AUTHORIZING)
-            account.token = await authorise(link, account, tokens, line.config)
+            if self._is_stale or self.account.state is not AccountState.AUTHORIZED:
+                await self._authorise()
+            await self._line._restore_account(self.account)
         except Error as error:
-            self._enter(AccountState.SUSPENDED, error)
+            if self.account.state is not AccountState.AUTHORIZED:
+                self._enter(AccountState.SUSPENDED, error)
             return self._pause(error)
-        if before is AccountState.UNKNOWN:
-            line.done("account_auth", self._started, account)
-        self._backoff.ready(clock.monotonic())
-        self._enter(AccountState.AUTHORIZED)
-        try:
-            await line._restore_account(account)
-        except Error as error:
-            _log.warning("%s: not all subscriptions of account %d came back: %s", line.name, account.id, error)
+        self._backoff.ready(self._line._clock.monotonic())
         return None
+
+    async def _authorise(self) -> None:
+        line, account = self._line, self.account
+        tokens = line._services.tokens
+        if self._token_refused and account.token is not None:
+            await tokens.reject(account.token)
+        self._is_stale = self._token_refused = False
+        is_first = account.state is AccountState.UNKNOWN
+        self._enter(AccountState.AUTHORIZING)
+        account.token = await authorise(line._connected(), account, tokens, line.config)
+        if is_first:
+            line.done("account_auth", self._started, account)
+        self._enter(AccountState.AUTHORIZED)
 
     def _pause(self, error: Error) -> float | None:
         """How long to wait after this refusal; None where only news (a newer token, a new connection) can help."""
         verdict = error.verdict
         pause = self._backoff.failed(self._line._clock.monotonic())
         if self._backoff.failures == 1:
-            _log.warning("%s: account %d is suspended: %s; verdict: %s", self._line.name, self.account.id, error, verdict)
+            what = "suspended" if self.account.state is AccountState.SUSPENDED else "without all of its subscriptions"
+            _log.warning("%s: account %d is %s: %s; verdict: %s", self._line.name, self.account.id, what, error, verdict)
         if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
             return None
         return pause + (verdict.after or 0.0)
