@@ -16,6 +16,8 @@ from tradesession.errors import ConfigurationError
 
 T = TypeVar("T", bound=Hashable)
 
+_ROUNDING = 1e-6  # seconds that the arithmetic may be wrong by; whoever may leave now shall not need a timer for it
+
 
 class Lane(enum.IntEnum):
     """What a request counts as; smaller goes first."""
@@ -42,7 +44,8 @@ class TokenBucket:
 
     def next_at(self, now: float) -> float:
         """When the next permit is to be had: now, or later."""
-        return max(now, self._full_at - (self._burst - 1) * self._interval)
+        at = self._full_at - (self._burst - 1) * self._interval
+        return at if at - now > _ROUNDING else now
 
     def take(self, now: float) -> None:
         """Take the permit that `next_at` promised for now."""
