@@ -29,6 +29,9 @@ made of names, codes and numbers, and the values of type `Secret` that they may 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from tradesession.verdict import Action, Level, Verdict
 
 _SHORT = 300  # characters of a server's text that a message shows
@@ -121,7 +124,19 @@ class DeadlineExceeded(Error, TimeoutError):
 
 
 class OutcomeUnknown(Error):
-    """The request left, and no answer came; it may or may not have been executed. Never repeat it before asking what became of it."""
+    """The request left, and no answer came; it may or may not have been executed. Never repeat it before `settle()` has told."""
+
+    settler: Callable[[], Awaitable[Any]] | None = None
+    """How the platform finds out; None where it cannot."""
+
+    async def settle(self) -> Any:
+        """Ask the server what became of the request, once the session is READY again; what comes is the platform's own record.
+
+        For cTrader a `ctrader.Settlement`. Raises this error again where nothing can be found out about this kind of request.
+        """
+        if self.settler is None:
+            raise self
+        return await self.settler()
 
 
 class LinkLost(Error):

@@ -5,6 +5,7 @@ from tradesession.ctrader.client import Session
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.line import Step
 from tradesession.ctrader.market import Bar, BarStream, Depth, DepthStream, Level, Quote, QuoteStream
+from tradesession.ctrader.settlement import Outcome, Settlement
 from tradesession.ctrader.symbols import Symbol
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "Depth",
     "DepthStream",
     "Level",
+    "Outcome",
     "Quote",
     "QuoteStream",
     "Session",
+    "Settlement",
     "Step",
     "Symbol",
 ]

@@ -23,10 +23,12 @@ from tradesession.ctrader.messages import (
     ProtoOAAccountsTokenInvalidatedEvent,
     ProtoOAClientDisconnectEvent,
     ProtoOADepthEvent,
+    ProtoOANewOrderReq,
     ProtoOASpotEvent,
 )
 from tradesession.ctrader.routing import HEARTBEAT
-from tradesession.errors import InvalidRequest, LinkLost, NotSent, Rejected
+from tradesession.ctrader.settlement import Settler
+from tradesession.errors import InvalidRequest, LinkLost, NotSent, OutcomeUnknown, Rejected
 from tradesession.hooks import Unclassified
 from tradesession.session.link import Incoming, Link
 from tradesession.session.services import Services
@@ -66,6 +68,7 @@ class Session(BaseSession, TypedRequests):
             close_timeout=config.close_timeout,
         )
         self.config = config
+        self._random_id = services.random_id
         self.accounts = Accounts()
         """The chosen accounts, each with its state; empty before the first READY."""
         lines = config.lines()
@@ -95,8 +98,11 @@ class Session(BaseSession, TypedRequests):
     async def _request(self, message: Message, timeout: float | None) -> Message:
         if type(message) not in registry.REPLIES:
             raise InvalidRequest(f"{type(message).__name__} is no request; send one of tradesession.ctrader.messages that end in Req")
+        if isinstance(message, ProtoOANewOrderReq) and not message.clientOrderId:
+            message = self._named(message)
         budget = self.config.request_timeout if timeout is None else timeout
         until = self._clock.monotonic() + budget
+        called_at = self._clock.wall()
         is_order = type(message) in registry.ORDER_REQUESTS
         account_id: int | None = getattr(message, "ctidTraderAccountId", None)
         line = self._line_of(account_id)
@@ -112,9 +118,20 @@ class Session(BaseSession, TypedRequests):
             except NotSent as error:
                 if isinstance(error, InvalidRequest) or line.link is not None or self._clock.monotonic() >= until:
                     raise  # the link stands: it was the quota or a server that does not read; else it never left, and waits for READY
+            except OutcomeUnknown as unknown:
+                if is_order:
+                    unknown.settler = Settler(lambda question: self._request(question, None), message, called_at, self._clock)
+                raise
             except LinkLost:
                 if is_order or self._clock.monotonic() >= until:
                     raise
+
+    def _named(self, order: ProtoOANewOrderReq) -> ProtoOANewOrderReq:
+        """The order with a clientOrderId, by which it is found again should its answer get lost."""
+        named = ProtoOANewOrderReq()
+        named.CopyFrom(order)
+        named.clientOrderId = f"ts-{self._random_id()}"
+        return named
 
     async def _usable_link(self, line: OpenApiLine, name: str, account_id: int | None, left: float, budget: float) -> Link[Message]:
         """The line's link, once requests (of the account) may pass. Raises NotSent at the deadline, SessionClosed."""
