@@ -74,7 +74,8 @@ class AdjustableClock:
         return timer
 
     async def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0) -> None:
-        """Push the clock forward by the sum of the arguments."""
+        """Push the clock forward by the sum of the arguments. What was sent before arrives before the first timer fires."""
+        await self._settle()
         target = self.monotonic() + seconds + 60 * minutes + 3600 * hours + 86400 * days
         try:
             while (due := self._timers.next_timer()) is not None and due <= target:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.session.lines import EVENT, HEARTBEAT, OTHER, REPLY, Rig, turns
 from tradesession.errors import DeadlineExceeded, Error, InvalidRequest, LinkLost, NotSent, OutcomeUnknown, ProtocolError, Rejected
-from tradesession.hooks import LateReply, RequestTimed
+from tradesession.hooks import LateReply, QuotaWaited, RequestTimed
 from tradesession.session.link import Incoming
 
 pytestmark = pytest.mark.usefixtures("leaks")
@@ -325,6 +325,64 @@ async def test_a_request_that_could_not_leave_in_its_time_is_told_so_at_once() -
         await rig.link.request("y", timeout=5)
     rig.link.fail(LinkLost("over"))
     await turns()
+
+
+async def test_requests_with_effects_go_before_those_that_only_read() -> None:
+    rig = Rig(rate=10, burst=1)
+    tasks = [await rig.ask(message) for message in ("a", "b", "c", "!buy")]
+    for _ in range(3):
+        rig.clock.advance(0.1)
+        await turns()
+    assert list(rig.transport.requests.values()) == ["a", "!buy", "b", "c"]
+    waited = [record for record in rig.records if isinstance(record, QuotaWaited)]
+    assert [(record.request, round(record.seconds, 6)) for record in waited] == [("!buy", 0.1), ("b", 0.2), ("c", 0.3)]
+    rig.link.fail(LinkLost("over"))
+    await asyncio.wait(tasks)
+    assert [type(task.exception()) for task in tasks] == [LinkLost, LinkLost, LinkLost, OutcomeUnknown]
+
+
+async def test_a_type_that_the_server_has_blocked_stands_aside_alone() -> None:
+    rig = Rig()
+    rig.link.block(len("xx"), 3)
+    blocked, other = await rig.ask("xx"), await rig.ask("y")
+    assert list(rig.transport.requests.values()) == ["y"]
+    with pytest.raises(NotSent, match="zz was not sent: the quota has room in 3 s, and it may wait 2 s"):
+        await rig.link.request("zz", timeout=2)
+    rig.clock.advance(3)
+    await turns()
+    assert list(rig.transport.requests.values()) == ["y", "xx"]
+    for correlation_id in rig.transport.requests:
+        rig.transport.answer(correlation_id)
+    assert [await blocked, await other] == ["xx?", "y?"]
+
+
+async def test_a_pause_that_the_server_wants_holds_back_everything_but_heartbeats() -> None:
+    rig = Rig()
+    rig.link.pause(25)
+    task = await rig.ask("!buy", timeout=60)
+    rig.clock.advance(24)
+    await turns()
+    assert (rig.transport.requests, rig.transport.beats) == ({}, 2)
+    rig.clock.advance(1)
+    await turns()
+    rig.transport.answer("p-1")
+    assert await task == "!buy?"
+
+
+async def test_a_deadline_in_the_line_says_that_it_was_the_quota() -> None:
+    rig = Rig(rate=1, burst=1)
+    first = await rig.ask("a", timeout=60)
+    tasks = [await rig.ask(message, timeout=1.5) for message in ("b", "c")]
+    for _ in range(2):
+        rig.clock.advance(1)
+        await turns()
+    await asyncio.wait(tasks)
+    assert "b was not answered within 1.5 s" in str(tasks[0].exception())
+    assert str(tasks[1].exception()) == "c was not sent within its 1.5 s: the quota is used up"
+    rig.transport.answer("p-1")
+    assert await first == "a?"
+    rig.clock.advance(10)
+    assert len(rig.transport.requests) == 2
 
 
 async def test_the_deadline_counts_from_the_call_not_from_the_sending() -> None:
