@@ -69,15 +69,15 @@ class Listener:
             self.shut()
         else:
             self.open()
+        if not self._core.faults.tls_hang:
+            self._let_go()
         for channel in self._channels:
             channel.apply_faults()
 
     async def aclose(self) -> None:
         """Close everything, and wait until it is closed."""
         self.shut()
-        for hanging in self._hanging:
-            hanging.close()
-        self._hanging.clear()
+        self._let_go()
         for task in self._handshakes:
             task.cancel()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
@@ -85,6 +85,12 @@ class Listener:
             channel.abort("the sandbox closed")
         for channel in list(self._channels):
             await channel.gone.wait()
+
+    def _let_go(self) -> None:
+        """Close the connections whose TLS never answered."""
+        for hanging in self._hanging:
+            hanging.close()
+        self._hanging.clear()
 
     def _accept(self) -> None:
         assert self._socket is not None
