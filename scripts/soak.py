@@ -31,8 +31,8 @@ from tradesession.timing import AdjustableClock
 PUSH = 20.0
 """Seconds of protocol time in one push of the clock; the loop runs freely between two pushes."""
 
-PATIENCE = 600.0
-"""Seconds of protocol time within which a session must be READY after a fault is over: ten times the longest wait between attempts."""
+PATIENCE = 2400.0
+"""Seconds of protocol time within which a session must be READY after a fault is over: half an hour of maintenance and the longest waits after it."""
 
 GROWTH = 1.25
 """Memory at the end may be so many times that of the middle; allocators keep what they once had, leaks go on growing."""
