@@ -87,7 +87,7 @@ def described(session: ctrader.Session) -> dict[str, Any]:
                 "ctidTraderAccountId": account.id,
                 "traderLogin": account.login,
                 "isLive": account.is_live,
-                "brokerTitleShort": account.broker,
+                "brokerTitleShort": account.broker or None,
                 "state": account.state.value,
             }
             for account in session.accounts
