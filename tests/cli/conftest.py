@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
+from urllib.request import urlopen
 
 import pytest
 
 from tradesession.cli.app import run
 
 PATIENCE = 20.0
+FORM = "application/x-www-form-urlencoded"
 COMMAND = (sys.executable, "-W", "error", "-m", "tradesession.cli")
 
 
@@ -52,20 +55,16 @@ class Server:
         values |= {"host": self.facts["demo"]["host"], "port": self.facts["demo"]["port"]} | changes
         return {f"TRADESESSION_CTRADER_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
-    def consent(self, page: str) -> str:
-        """Say yes to a consent page, as a browser would; the address that it sends the browser to."""
+    def consent(self, page: str, decision: str = "allow") -> str:
+        """Answer a consent page, as a browser would; the address that it sends the browser to."""
 
-        class Stay(HTTPRedirectHandler):
-            def redirect_request(self, *_: Any) -> None:
-                return None
-
-        def remember(_: Any, request: Request, response: Any, *rest: Any) -> Any:
-            return response
-
-        opener = build_opener(Stay)
-        opener.process_response = {"http": []}  # type: ignore[attr-defined]  # a redirect is an answer here, not an error
-        with opener.open(Request(page, data=b"decision=allow", method="POST"), timeout=PATIENCE) as response:
-            return str(response.headers["Location"])
+        parts = urlsplit(page)
+        connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
+        connection.request("POST", f"{parts.path}?{parts.query}", f"decision={decision}", {"Content-Type": FORM})
+        address = connection.getresponse().headers["Location"]
+        connection.close()
+        assert address is not None
+        return address
 
     def reply(self) -> bytes:
         """What the token endpoint answers to a new consent: a grant of its own."""
@@ -80,15 +79,25 @@ class Server:
         return body
 
 
+@contextmanager
+def sandbox(*options: str) -> Iterator[Server]:
+    """A sandbox in a process of its own, as `tradesession sandbox` with these options starts it."""
+    arguments = [*COMMAND, "sandbox", "--json", *options]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield Server(json.loads(process.stdout.readline())["ctrader"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A sandbox for all tests: none of them changes what another one sees, as each brings a grant of its own where it renews one."""
-    process = subprocess.Popen([*COMMAND, "sandbox", "--json", "--plain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield Server(json.loads(process.stdout.readline())["ctrader"])
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (0, "", "")
+    with sandbox("--plain") as server:
+        yield server
 
 
 class Cli:
@@ -106,9 +115,11 @@ class Cli:
         for name, value in environment.items():
             self._monkeypatch.setenv(name, value)
 
-    def __call__(self, *arguments: object, stdin: bytes = b"", reveals: bool = False) -> Finished:
-        """The outcome. No planted secret may show in it, unless `reveals`."""
-        self._monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    def __call__(self, *arguments: object, stdin: bytes = b"", terminal: bool = False, reveals: bool = False) -> Finished:
+        """The outcome. No planted secret may show in it, unless `reveals`. `terminal` says what standard input is."""
+        text = io.TextIOWrapper(io.BytesIO(stdin))
+        self._monkeypatch.setattr(text, "isatty", lambda: terminal)
+        self._monkeypatch.setattr("sys.stdin", text)
         code = run([str(argument) for argument in arguments])
         finished = Finished(code, *self._capsys.readouterr())
         if not reveals:

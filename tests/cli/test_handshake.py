@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import Cli, Server
 from tests.cli.servers import listening
 from tradesession.cli import handshake
+from tradesession.cli.output import Screen
 from tradesession.errors import ConfigurationError
+from tradesession.sandbox import Sandbox
 
 
 def test_the_json_holds_state_accounts_and_steps(cli: Cli, server: Server) -> None:
@@ -61,6 +65,18 @@ def test_accounts_by_option(cli: Cli, server: Server) -> None:
     options = [part for account in chosen for part in ("--account", account)]
     result = cli("handshake", "ctrader", "--json", *options).json
     assert [account["ctidTraderAccountId"] for account in result["accounts"]] == chosen
+
+
+async def test_both_environments_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    async with Sandbox(seed=1) as sandbox:
+        places = {"demo": sandbox.ctrader.demo, "live": sandbox.ctrader.live}
+        endpoints = {name: (place.host, place.port) for name, place in places.items()}
+        config = sandbox.ctrader.config().replace(environment="both", host="", websocket_url="", endpoints=endpoints)
+        result, refusal = await handshake.open_and_close(config, Screen())
+    assert (result["state"], refusal) == ("READY", None)
+    assert {name: (place["host"], place["port"]) for name, place in result["endpoints"].items()} == endpoints
+    assert {account["isLive"] for account in result["accounts"]} == {True, False}
+    assert capsys.readouterr().out.count("connected") == 2
 
 
 def test_a_person_sees_each_step_with_its_time(cli: Cli, server: Server) -> None:
@@ -164,7 +180,7 @@ def test_a_wrong_option_is_2_and_is_named(cli: Cli, options: list[str], named: s
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"port": "x"}, "TRADESESSION_CTRADER_PORT"),
+        ({"port": "x"}, "--port"),
         ({"prot": "5"}, "did you mean TRADESESSION_CTRADER_PORT"),
         ({"client_id": None}, "TRADESESSION_CTRADER_CLIENT_ID"),
         ({"client_secret": None}, "TRADESESSION_CTRADER_CLIENT_SECRET"),
@@ -174,6 +190,12 @@ def test_a_wrong_option_is_2_and_is_named(cli: Cli, options: list[str], named: s
 def test_a_wrong_variable_is_2_and_is_named(cli: Cli, server: Server, changes: dict[str, str | None], named: str) -> None:
     cli.set(server.environment(**changes))
     assert named in cli.fails(2, "handshake", "ctrader", "--json")
+
+
+def test_a_token_that_is_given_leaves_the_store_alone(cli: Cli, server: Server, tmp_path: Path) -> None:
+    cli.set(server.environment(store=f"sqlite://{tmp_path}/tokens.sqlite", refresh_token="unused"))
+    assert cli("handshake", "ctrader", "--json").json["state"] == "READY"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refresh_token_that_is_given_is_never_exchanged(cli: Cli, server: Server) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,24 +57,6 @@ def test_a_person_sees_the_same(cli: Cli, reply: bytes) -> None:
     assert "generation     1" in shown
     assert "*** (fingerprint " in shown
     assert json.loads(reply)["refreshToken"] in cli("tokens", "show", "ctrader", "--reveal", reveals=True).out
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        {"accessToken": "a", "refreshToken": "r", "expiresIn": 60},
-        {"access_token": "a", "refresh_token": "r", "expires_in": "60"},
-        {"access_token": "a", "refresh_token": "r", "expires_in": 9999, "expires_at": time.time() + 60},
-    ],
-)
-def test_both_spellings_are_understood(cli: Cli, store: str, reply: dict[str, Any]) -> None:
-    imported = cli("tokens", "import", "ctrader", "--json", stdin=json.dumps(reply).encode()).json
-    assert imported["expires_at"] == pytest.approx(time.time() + 60, abs=20)
-
-
-def test_a_life_of_nothing_is_over(cli: Cli, store: str) -> None:
-    reply = b'{"accessToken": "a", "refreshToken": "r", "expiresIn": 0}'
-    assert cli("tokens", "import", "ctrader", "--json", stdin=reply).json["state"] == "expired"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +114,17 @@ def test_what_is_removed_is_gone(cli: Cli, reply: bytes) -> None:
     assert cli("tokens", "remove", "ctrader", "--json").json == {"removed": True}
     for command in (["show"], ["remove"], ["export", "--reveal", "--yes"], ["refresh", "--json"]):
         assert "login" in cli.fails(7, "tokens", command[0], "ctrader", *command[1:])
+
+
+def test_on_a_terminal_a_removal_is_asked_about(cli: Cli, reply: bytes) -> None:
+    assert "not removed" in cli("tokens", "remove", "ctrader", stdin=b"n\n", terminal=True).out
+    assert cli("tokens", "remove", "ctrader", "--json", stdin=b"y\n", terminal=True).json == {"removed": True}
+
+
+def test_on_a_terminal_an_import_says_what_it_waits_for(cli: Cli, server: Server, store: str) -> None:
+    finished = cli("tokens", "import", "ctrader", stdin=server.reply(), terminal=True)
+    assert finished.code == 0
+    assert "Ctrl-D" in finished.err
 
 
 # --- renewing ----------------------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ OPTIONS: Final = Options(
         ),
         "scope": Option(_TOKENS, "trading (may trade) or accounts (may only look). Default: trading.", metavar="trading|accounts"),
         "environment": Option(
-            _SERVER, "Whose accounts are authorised, and which endpoint --host and --port replace. Default: demo.", metavar="demo|live"
+            _SERVER, "Whose accounts are authorised, and which endpoint --host and --port replace. Default: demo.", metavar="demo|live|both"
         ),
         "host": Option(_SERVER, "Another server than the public one of the environment.", metavar="NAME"),
         "port": Option(_SERVER, "Its port. Default: 5035.", int, metavar="NUMBER"),

@@ -78,7 +78,7 @@ async def _demo(screen: Screen, *, keep: bool) -> None:
             async with session.spots(session.accounts[0], "EURUSD", "GBPUSD") as quotes:
                 for _ in range(QUOTES):
                     quote = await anext(quotes)
-                    screen.item(f"{quote.symbol}  {quote.bid} / {quote.ask}")
+                    screen.item(f"{quote.symbol} {quote.bid} / {quote.ask}")
             await session.aclose()
             screen.done("closed in order: unsubscribed, goodbye said, nothing left open")
 

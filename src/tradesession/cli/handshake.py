@@ -52,8 +52,8 @@ async def open_and_close(config: ctrader.Config, screen: Screen) -> tuple[dict[s
         if isinstance(record, StepTimed) and record.step != "account_auth":  # which account it was, the session tells at the end
             screen.done(_DONE.get(record.step, record.step), record.seconds)
 
-    host, port = config.endpoint
-    screen.say(f"cTrader {config.environment} at {config.address if config.transport == 'websocket' else f'{host}:{port}'}", "bold")
+    for line in config.lines():
+        screen.say(f"cTrader {line.environment} at {':'.join(map(str, _place(line).values()))}", "bold")
     async with managed(config, [show]) as manager:
         with screen.waiting("shaking hands"):
             session = await manager.open(config)
@@ -76,20 +76,18 @@ def told(step: ctrader.Step, session: ctrader.Session) -> str:
 
 def described(session: ctrader.Session) -> dict[str, Any]:
     """What `--json` prints of a session that is READY."""
-    config = session.config
-    host, port = config.endpoint
-    place = {"websocket_url": config.address} if config.transport == "websocket" else {"host": host, "port": port}
+    lines = session.config.lines()
     return {
         "state": session.state.value,
-        "environment": config.environment,
-        "transport": config.transport,
-        **place,
+        "environment": session.config.environment,
+        "transport": session.config.transport,
+        **(_place(lines[0]) if len(lines) == 1 else {"endpoints": {line.environment: _place(line) for line in lines}}),
         "accounts": [
             {
                 "ctidTraderAccountId": account.id,
                 "traderLogin": account.login,
                 "isLive": account.is_live,
-                "brokerTitleShort": account.broker,
+                "brokerTitleShort": account.broker or None,
                 "state": account.state.value,
             }
             for account in session.accounts
@@ -100,6 +98,11 @@ def described(session: ctrader.Session) -> dict[str, Any]:
             for step in session.steps
         ],
     }
+
+
+def _place(config: ctrader.Config) -> dict[str, Any]:
+    host, port = config.endpoint
+    return {"websocket_url": config.address} if config.transport == "websocket" else {"host": host, "port": port}
 
 
 def _config(given: Given) -> ctrader.Config:

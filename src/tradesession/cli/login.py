@@ -41,7 +41,8 @@ def login(
         bool, typer.Option("--no-browser", envvar="TRADESESSION_NO_BROWSER", help="Show the address, and open no browser.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", envvar="TRADESESSION_CONSENT_TIMEOUT", min=1, help="Seconds to wait for the browser to come back.")
+        float,
+        typer.Option("--timeout", envvar="TRADESESSION_CONSENT_TIMEOUT", min=0.1, help="Seconds that the person may take."),
     ] = policy.CONSENT_TIMEOUT,
 ) -> None:
     """Ask a person for consent at cTrader's page, and store the token that it yields."""

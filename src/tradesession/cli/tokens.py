@@ -146,8 +146,7 @@ def remove(
 
     removed = _with_store(given.get("store"), forget)
     screen = Screen(as_json=json_only)
-    if removed is not None:
-        screen.done(f"token of {removed.client}, subject {removed.subject}, removed")
+    screen.say("not removed") if removed is None else screen.done(f"token of {removed.client}, subject {removed.subject}, removed")
     screen.result({"removed": removed is not None})
 
 

@@ -15,6 +15,9 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
+SETTLED: Final = 64
+"""Items in a row that only the new side brought, once the old one has ended, after which nothing can come twice any more."""
+
 REMEMBERED: Final = 4096
 """Keys of delivered items that are remembered, and items of the new side that are held: seconds of a busy stream."""
 
@@ -29,6 +32,7 @@ class Handover(Generic[T]):
         """Whether nothing can come twice any more: the new side's items may go straight through."""
         self._key = key
         self._old_ended = False
+        self._fresh = 0
         self._delivered: OrderedDict[Hashable, None] = OrderedDict((key(item), None) for item in last)
         self._held: OrderedDict[Hashable, T] = OrderedDict()
 
@@ -45,10 +49,8 @@ class Handover(Generic[T]):
         self._note(key)
         if key not in self._held:
             return [item]
-        for held in tuple(self._held):  # up to here the old side has brought everything, or it was older still
-            del self._held[held]
-            if held == key:
-                break
+        while self._held.popitem(last=False)[0] != key:
+            pass  # what the new side brought before it the old one has brought too, or it was older still
         return [item, *self._align()]
 
     def from_new(self, item: T) -> list[T]:
@@ -56,7 +58,8 @@ class Handover(Generic[T]):
         key = self._key(item)
         if self.is_aligned:
             fresh = self._once(key, item)
-            self.is_over = self.is_over or (self._old_ended and bool(fresh))
+            self._fresh = self._fresh + 1 if fresh and self._old_ended else 0
+            self.is_over = self._fresh >= SETTLED
             return fresh
         if key not in self._delivered:
             self._held[key] = item
@@ -67,9 +70,7 @@ class Handover(Generic[T]):
     def end_old(self) -> list[T]:
         """The items to deliver now that the old side brings no more."""
         self._old_ended = True
-        released = self._align()
-        self.is_over = bool(released)
-        return released
+        return self._align()
 
     def _align(self) -> list[T]:
         self.is_aligned = True
