@@ -41,6 +41,11 @@ PORT: Final = 5035
 PREFIX: Final = "TRADESESSION_CTRADER_"
 """What the environment variables of `Config.from_env` begin with."""
 
+_ABOVE_ZERO: Final = (
+    "connect_timeout", "step_timeout", "request_timeout", "close_timeout", "heartbeat_interval", "requests_per_second",
+    "historical_requests_per_second", "max_frame",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -88,7 +93,7 @@ class Config:
     redirect_uri: str = ""
     scope: Scope = "trading"
     subject: str = "default"
-    store: str | TokenStore | None = None
+    store: str | TokenStore | None = field(default=None, repr=False)  # a URL may hold a password
 
     connect_timeout: float = policy.CONNECT_TIMEOUT
     step_timeout: float = policy.STEP_TIMEOUT
@@ -116,9 +121,7 @@ class Config:
             raise ConfigurationError("environment='both' has two endpoints: name them in endpoints, not in host or websocket_url")
         if unknown := set(self.endpoints) - set(HOSTS):
             raise ConfigurationError(f"endpoints has {', '.join(sorted(unknown))}, and there are only demo and live")
-        for name in ("connect_timeout", "step_timeout", "request_timeout", "close_timeout"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0 seconds")
+        self._check_figures()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
@@ -130,7 +133,9 @@ class Config:
         found = read_options(os.environ if environ is None else environ, PREFIX, _READERS)
         for singular, plural in (("account", "accounts"), ("login", "logins"), ("broker", "brokers")):
             if singular in found:
-                found.setdefault(plural, found.pop(singular))
+                if plural in found:
+                    raise ConfigurationError(f"{PREFIX}{singular.upper()} and {PREFIX}{plural.upper()} are both set; leave one of them out")
+                found[plural] = found.pop(singular)
         found.update(options)
         for name in ("client_id", "client_secret"):
             if name not in found:
@@ -204,6 +209,20 @@ class Config:
             object.__setattr__(self, name, (value,) if isinstance(value, (int, str)) else tuple(value))
         if self.ca_file is not None:
             object.__setattr__(self, "ca_file", os.fspath(self.ca_file))
+
+    def _check_figures(self) -> None:
+        for name in _ABOVE_ZERO:
+            if not getattr(self, name) > 0:  # so that NaN is refused, too
+                raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0")
+        if not self.liveness_timeout > self.heartbeat_interval:
+            raise ConfigurationError(
+                f"liveness_timeout={self.liveness_timeout:g} must be above heartbeat_interval={self.heartbeat_interval:g}, "
+                "else a healthy connection is cut between two beats"
+            )
+        for name in ("accounts", "logins"):
+            for value in getattr(self, name):
+                if not isinstance(value, int):
+                    raise ConfigurationError(f"{name} holds {value!r}, which is no whole number")
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> None:
         if getattr(self, name) not in known:
