@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from google.protobuf.message import Message
 
@@ -88,15 +89,14 @@ class OpenApiLine(Line):
         self.steps = []
         self._lost = asyncio.get_running_loop().create_future()
         started = clock.monotonic()
-        link = self._new_link()
+        link = self.link = self._new_link()  # the server may speak, and end it, before the opening returns
         host, port = config.endpoint
-        tls = tls_context(host=host, ca_file=config.ca_file, ssl_context=config.ssl_context, plaintext=config.plaintext)
+        tls = tls_context(host=_peer(config), ca_file=config.ca_file, ssl_context=config.ssl_context, plaintext=config.plaintext)
         options: Any = {"tls": tls, "max_frame": config.max_frame, "clock": clock, "timeout": config.connect_timeout}
         if config.transport == "websocket":
             link.attach(await open_websocket(config.address, link, **options))
         else:
             link.attach(await open_tcp(host, port, link, **options))
-        self.link = link
         self._done("connect", started)
 
     async def handshake(self) -> None:
@@ -232,6 +232,17 @@ class OpenApiLine(Line):
                 held = watch.account.token
                 if held is None or held.generation < token.generation:
                     watch.token_changed()
+
+
+def _peer(config: Config) -> str:
+    """Whom the connection is made to."""
+    host, _ = config.endpoint
+    if config.transport != "websocket":
+        return host
+    try:
+        return urlsplit(config.address).hostname or host
+    except ValueError:
+        return host  # no address at all: whoever opens it says so
 
 
 class _AccountWatch:
