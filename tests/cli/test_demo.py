@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.cli.conftest import COMMAND, PATIENCE, Cli
@@ -28,13 +29,21 @@ def test_kept_up_it_says_how_to_point_a_bot_at_it(cli: Cli) -> None:
     shown = ""
     while "Ctrl-C ends" not in shown and (line := process.stdout.readline()):
         shown += line
-    cli.set(dict(re.findall(r"^export (\w+)=(\S+)$", shown, re.MULTILINE)))
+    variables = dict(re.findall(r"^export (\w+)=(\S+)$", shown, re.MULTILINE))
+    cli.set(variables)
     result = cli("handshake", "ctrader", "--json").json
+    with subprocess.Popen([sys.executable, "-u", "-c", BOT], env=os.environ | variables, stdout=subprocess.PIPE, text=True) as bot:
+        assert bot.stdout is not None
+        quote = bot.stdout.readline()
+        bot.kill()
+    refreshed = cli("tokens", "refresh", "ctrader", "--force", "--json").json
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert len(result["accounts"]) == 1
     assert BOT in shown
+    assert re.fullmatch(r"(EURUSD|GBPUSD) \d\.\d{5} \d\.\d{5}\n", quote)
+    assert refreshed["exchanged"] is True  # of the pair that the bot brought into the store
 
 
 def test_the_bot_is_that_of_the_readme() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -78,10 +79,11 @@ def _introduce(described: dict[str, Any], faults: list[str]) -> None:
 
 
 def variables(ctrader: dict[str, Any]) -> dict[str, str]:
-    """What a bot has to find in its environment, to be let in by the sandbox that is described."""
-    names = ("client_id", "client_secret", "access_token", "refresh_token", "ca_file")
+    """What a bot has to find in its environment, to be let in by the sandbox that is described, and to leave the real one alone."""
+    names = ("client_id", "client_secret", "access_token", "refresh_token", "ca_file", "auth_url", "token_url", "redirect_uri")
     values = {name.upper(): ctrader[name] for name in names} | {"HOST": ctrader["demo"]["host"], "PORT": str(ctrader["demo"]["port"])}
-    return {f"TRADESESSION_CTRADER_{name}": value for name, value in values.items()}
+    store = Path(ctrader["ca_file"]).with_name("tokens.sqlite")  # ends with the sandbox, as its tokens do
+    return {f"TRADESESSION_CTRADER_{name}": value for name, value in values.items()} | {"TRADESESSION_STORE": f"sqlite://{store}"}
 
 
 def _list_faults() -> None:
