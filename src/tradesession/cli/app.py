@@ -70,9 +70,11 @@ app.command("sandbox")(sandbox)
 app.command("demo", hidden=True)(demo)
 _login = _group("login", "Get a person's consent, and store the token.")
 _handshake = _group("handshake", "Connect, authenticate, and show each step.")
+_watch = _group("watch", "Watch market data as it comes, through every loss.")
 for _platform in PLATFORMS:
     _login.command(_platform.name)(_platform.login)
     _handshake.command(_platform.name)(_platform.handshake)
+    _watch.command(_platform.name)(_platform.watch)
 app.add_typer(tokens.commands(), name="tokens")
 
 

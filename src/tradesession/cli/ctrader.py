@@ -10,6 +10,7 @@ from tradesession.cli.handshake import handshake
 from tradesession.cli.login import login
 from tradesession.cli.options import Given
 from tradesession.cli.platform import Platform
+from tradesession.cli.watch import watch
 from tradesession.ctrader.grants import slot
 from tradesession.errors import ConfigurationError
 from tradesession.tokens.token import Slot
@@ -36,4 +37,5 @@ PLATFORM: Final = Platform(
     config=_config,
     login=login,
     handshake=handshake,
+    watch=watch,
 )

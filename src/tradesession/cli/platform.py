@@ -1,4 +1,4 @@
-"""What a platform brings to the command line: its options, how they become a configuration, and its two commands of its own."""
+"""What a platform brings to the command line: its options, how they become a configuration, and its three commands of its own."""
 
 from __future__ import annotations
 
@@ -26,3 +26,4 @@ class Platform:
     config: Callable[[Given], PlatformConfig[Any]]
     login: Callable[..., None]
     handshake: Callable[..., None]
+    watch: Callable[..., None]

@@ -15,7 +15,7 @@ from tradesession.ctrader._requests import TypedRequests
 from tradesession.ctrader.accounts import Account, Accounts
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.line import OpenApiLine, Step
-from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, QuoteStream
+from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
 from tradesession.ctrader.messages import (
     ProtoOAAccountAuthReq,
     ProtoOAAccountDisconnectEvent,
@@ -236,13 +236,46 @@ class Session(BaseSession, TypedRequests):
         self._join(stream, self._line_of(account_id) if account is not None else None)
         return stream
 
-    def spots(self, account: Account, *symbols: str, timestamps: bool = False, limit: int = policy.EVENT_QUEUE) -> QuoteStream:
+    @overload
+    def spots(
+        self,
+        account: Account,
+        *symbols: str,
+        timestamps: bool = False,
+        gaps: Literal[False] = False,
+        overflow: Literal["drop_oldest", "latest"] = "drop_oldest",
+        limit: int = policy.EVENT_QUEUE,
+    ) -> QuoteStream: ...
+    @overload
+    def spots(
+        self,
+        account: Account,
+        *symbols: str,
+        timestamps: bool = False,
+        gaps: Literal[True],
+        overflow: Literal["drop_oldest", "latest"] = "drop_oldest",
+        limit: int = policy.EVENT_QUEUE,
+    ) -> EventStream[Quote | Gap]: ...
+    def spots(
+        self,
+        account: Account,
+        *symbols: str,
+        timestamps: bool = False,
+        gaps: bool = False,
+        overflow: Literal["drop_oldest", "latest"] = "drop_oldest",
+        limit: int = policy.EVENT_QUEUE,
+    ) -> QuoteStream | EventStream[Quote | Gap]:
         """Quotes of these symbols: both sides always, as decimals with the symbol's digits.
 
         The first one of a symbol is its last known price, also when its market is closed. `timestamps` asks the server for its own time
-        of each price. Raises InvalidRequest without a symbol; the stream raises ConfigurationError for a symbol that the account lacks.
+        of each price. At most `limit` quotes wait for a slow reader; with `overflow="latest"` only the newest one of each symbol does.
+        With `gaps=True` a Gap stands where something was missed. Raises InvalidRequest without a symbol; the stream raises
+        ConfigurationError for a symbol that the account lacks.
         """
-        return self._joined(QuoteStream(self._market, account, _distinct(symbols), "spots", timestamps=timestamps, limit=limit))
+        options: dict[str, Any] = {"timestamps": timestamps, "gaps": gaps, "overflow": overflow, "limit": limit}
+        if overflow == "latest":
+            options["key"] = _symbol_of
+        return self._joined(QuoteStream(self._market, account, _distinct(symbols), "spots", **options))
 
     def bars(self, account: Account, *symbols: str, period: Period, limit: int = policy.EVENT_QUEUE) -> BarStream:
         """The bars of these symbols that are forming now, at each change, with a close; of bid prices, as cTrader makes them."""
@@ -312,3 +345,7 @@ def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
     if not symbols:
         raise InvalidRequest("name at least one symbol, such as 'EURUSD'")
     return tuple(dict.fromkeys(symbols))
+
+
+def _symbol_of(quote: Quote) -> str:
+    return quote.symbol
