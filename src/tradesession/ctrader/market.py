@@ -117,9 +117,7 @@ class MarketStream(EventStream[T]):
     async def aclose(self) -> None:
         """End the stream; what nobody else wants is unsubscribed."""
         await super().aclose()
-        books, self._books = self._books, []
-        if books:
-            await self._market.let_go(self, [book.symbol for book in books])
+        await self._let_go()
 
     def topics(self, symbol: Symbol) -> list[Topic]:
         """What the stream needs of a symbol."""
@@ -141,6 +139,13 @@ class MarketStream(EventStream[T]):
             self._is_open = False
             self.end()
             raise
+        if self.has_ended:  # closed while it subscribed
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        books, self._books = self._books, []
+        if books:
+            await self._market.let_go(self, [book.symbol for book in books])
 
     def _leave(self) -> None:
         self._market.leave(self)
@@ -183,7 +188,9 @@ class BarStream(MarketStream[Bar]):
             low, close = price(bar.low), price(bar.low + bar.deltaClose) if bar.HasField("deltaClose") else book.bid
             opening = price(bar.low + bar.deltaOpen)
             high = max(price(bar.low + bar.deltaHigh), opening, close)  # a high of 0 above the low was seen where it was more
-            time = _EPOCH + dt.timedelta(minutes=bar.utcTimestampInMinutes)
+            time = _moment(60_000 * bar.utcTimestampInMinutes)
+            if time is None:
+                continue
             self.put_nowait(
                 Bar(event.ctidTraderAccountId, book.symbol.name, self.period, time, opening, high, min(low, close), close, bar.volume)
             )
