@@ -32,7 +32,7 @@ PUSH = 20.0
 """Seconds of protocol time in one push of the clock; the loop runs freely between two pushes."""
 
 PATIENCE = 2400.0
-"""Seconds of protocol time within which a session must be READY after a fault is over: half an hour of maintenance and the longest waits after it."""
+"""Seconds of protocol time within which a session must be well after a fault: a maintenance of half an hour, and the waits after it."""
 
 GROWTH = 1.25
 """Memory at the end may be so many times that of the middle; allocators keep what they once had, leaks go on growing."""

@@ -46,20 +46,21 @@ class TypedRequests(ABC):
     """Gives `request` one signature for each request message; whoever inherits it writes `_request` only."""
 
     @abstractmethod
-    async def _request(self, message: Message, timeout: float | None) -> Message:
+    async def _request(self, message: Message, timeout: float | None, *, wait: bool = True) -> Message:
         """Send the request and return the reply that belongs to it."""
 
 '''
 
-REQUESTS_TAIL = '''    async def request(self, message: Message, *, timeout: float | None = None) -> Message:
+REQUESTS_TAIL = '''    async def request(self, message: Message, *, timeout: float | None = None, wait: bool = True) -> Message:
         """Send a request and return its reply, whose class the request decides.
 
         The five order requests are answered by their first `ProtoOAExecutionEvent`. `timeout` is in seconds, from this call until the
-        reply; None takes the session's own. Raises `tradesession.Rejected` when the server refuses, `tradesession.NotSent` when the
-        request never left, `tradesession.DeadlineExceeded` when a question stayed without an answer, and `tradesession.OutcomeUnknown`
-        when something that has effects left and no answer came.
+        reply; None takes the session's own. While there is no connection the request waits for one as long; with `wait=False` it fails
+        at once. Raises `tradesession.Rejected` when the server refuses, `tradesession.NotSent` when the request never left,
+        `tradesession.DeadlineExceeded` when a question stayed without an answer, and `tradesession.OutcomeUnknown` when something that
+        has effects left and no answer came.
         """
-        return await self._request(message, timeout)
+        return await self._request(message, timeout, wait=wait)
 '''
 
 
@@ -84,7 +85,7 @@ def typed_requests(replies: list[tuple[str, str]]) -> str:
     """Return _requests.py: one overload for each request, in the order of the payload types."""
     lines = []
     for request, reply in replies:
-        parameters = f"self, message: pb.{request}, *, timeout: float | None = None"
+        parameters = f"self, message: pb.{request}, *, timeout: float | None = None, wait: bool = True"
         one_line = f"    async def request({parameters}) -> pb.{reply}: ..."
         lines.append("    @overload")
         if len(one_line) <= LINE_LENGTH:

@@ -303,6 +303,14 @@ async def test_a_request_that_the_outage_outlasts_was_not_sent(sandbox: Sandbox,
         await asking
 
 
+async def test_a_request_that_may_not_wait_fails_at_once(sandbox: Sandbox, session: ctrader.Session) -> None:
+    assert (await session.request(pb.ProtoOAVersionReq(), wait=False)).version
+    await sandbox.ctrader.faults.cut()
+    await until(lambda: session.state is tradesession.SessionState.BACKOFF)
+    with pytest.raises(tradesession.NotSent, match="BACKOFF"):
+        await session.request(pb.ProtoOAVersionReq(), wait=False)
+
+
 async def test_streams_go_on_after_a_loss_with_a_gap_where_it_was(sandbox: Sandbox, session: ctrader.Session) -> None:
     account = session.accounts[0]
     events = session.events(pb.ProtoOAMarginChangedEvent, account=account, gaps=True)

@@ -202,19 +202,19 @@ def test_the_overloads_of_request_are_the_replies_of_the_registry() -> None:
     assert typed == dict(registry.REPLIES)
 
 
-async def test_request_hands_the_message_and_the_deadline_on() -> None:
+async def test_request_hands_on_the_message_the_deadline_and_whether_it_may_wait() -> None:
     class Recorder(TypedRequests):
-        async def _request(self, message: Message, timeout: float | None) -> Message:
-            self.seen = (message, timeout)
+        async def _request(self, message: Message, timeout: float | None, *, wait: bool = True) -> Message:
+            self.seen = (message, timeout, wait)
             return pb.ProtoOAVersionRes(version="1")
 
     recorder = Recorder()
     question = pb.ProtoOAVersionReq()
-    assert (await recorder.request(question, timeout=2.5)).version == "1"
+    assert (await recorder.request(question, timeout=2.5, wait=False)).version == "1"
     assert recorder.seen[0] is question
-    assert recorder.seen[1] == 2.5
+    assert recorder.seen[1:] == (2.5, False)
     await recorder.request(question)
-    assert recorder.seen[1] is None
+    assert recorder.seen[1:] == (None, True)
 
 
 # Bytes

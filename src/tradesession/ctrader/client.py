@@ -95,7 +95,7 @@ class Session(BaseSession, TypedRequests):
 
     # --- requests ---------------------------------------------------------------------------------------------------------------
 
-    async def _request(self, message: Message, timeout: float | None) -> Message:
+    async def _request(self, message: Message, timeout: float | None, *, wait: bool = True) -> Message:
         if type(message) not in registry.REPLIES:
             raise InvalidRequest(f"{type(message).__name__} is no request; send one of tradesession.ctrader.messages that end in Req")
         if isinstance(message, ProtoOANewOrderReq) and not message.clientOrderId:
@@ -110,14 +110,14 @@ class Session(BaseSession, TypedRequests):
         while True:
             left = until - self._clock.monotonic()
             try:
-                link = await self._usable_link(line, type(message).__name__, gate, left, budget)
+                link = await self._usable_link(line, type(message).__name__, gate, left if wait else 0.0, budget)
                 return await link.request(message, timeout=until - self._clock.monotonic())
             except Rejected as refusal:
                 if is_order or not self._may_repeat(line, message, refusal, account_id, until):
                     raise
             except NotSent as error:
-                if isinstance(error, InvalidRequest) or line.link is not None or self._clock.monotonic() >= until:
-                    raise  # the link stands: it was the quota or a server that does not read; else it never left, and waits for READY
+                if isinstance(error, InvalidRequest) or line.stands or not wait or self._clock.monotonic() >= until:
+                    raise  # where the line stands it was the quota, or a server that does not read; else it waits for the next one
             except OutcomeUnknown as unknown:
                 if is_order:
                     unknown.settler = Settler(lambda question: self._request(question, None), message, called_at, self._clock)
@@ -135,6 +135,9 @@ class Session(BaseSession, TypedRequests):
 
     async def _usable_link(self, line: OpenApiLine, name: str, account_id: int | None, left: float, budget: float) -> Link[Message]:
         """The line's link, once requests (of the account) may pass. Raises NotSent at the deadline, SessionClosed."""
+        if left <= 0 and not line.passes(account_id):
+            self._refuse_when_closed(name)
+            raise self._not_ready(name)
         try:
             async with deadline(self._clock, left):
                 while True:

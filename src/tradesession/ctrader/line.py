@@ -147,6 +147,16 @@ class OpenApiLine(Line):
 
     # --- for the session ------------------------------------------------------------------------------------------------------------
 
+    @property
+    def stands(self) -> bool:
+        """Whether there is a connection, as far as this side knows."""
+        return self.link is not None and self.link.cause is None
+
+    def passes(self, account_id: int | None) -> bool:
+        """Whether requests (of the account) may pass now."""
+        watch = self._watches.get(account_id) if account_id is not None else None
+        return (watch.gate if watch is not None else self.open).is_set()
+
     async def usable_link(self, name: str, account_id: int | None) -> Link[Message]:
         """Wait until the line is open and, for an account of its own, that account is authorised; the link. Raises NotSent."""
         watch = self._watches.get(account_id) if account_id is not None else None

@@ -162,10 +162,12 @@ class Session(ABC):
             why = f" ({self._cause})" if self._cause is not None else ""
             raise SessionClosed(f"{name} was not sent: the session is closed{why}; open another one") from self._cause
 
-    def _not_ready(self, name: str, timeout: float) -> NotSent:
+    def _not_ready(self, name: str, timeout: float | None = None) -> NotSent:
+        """The error for a request that found no connection, at once or within `timeout` seconds."""
         cause = self.cause
         why = f": {cause}" if cause is not None else ""
-        error = NotSent(f"{name} was not sent within {timeout:g} s: the session is {self._state.value}{why}")
+        within = f" within {timeout:.3g} s" if timeout is not None else ""
+        error = NotSent(f"{name} was not sent{within}: the session is {self._state.value}{why}")
         error.__cause__ = cause
         return error
 
