@@ -8,18 +8,16 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import pytest
 
-import tradesession
 from tests.leaks import Leaks
 from tests.transports.peers import Listener, Peer
 from tradesession.errors import ConfigurationError
-from tradesession.sandbox import FaultProxy, Sandbox
+from tradesession.sandbox import FaultProxy
 from tradesession.sandbox.authority import Authority
 from tradesession.sandbox.proxy import Direction, Ending
-from tradesession.sandbox.simulation import World, simulated
 from tradesession.timing import AdjustableClock
 
 PATIENCE = 5.0
@@ -530,9 +528,6 @@ async def test_only_loopback_is_listened_on_and_a_taken_port_is_named(leaks: Lea
                 proxy.faults.refuse = False
 
 
-# --- between a session and the sandbox ----------------------------------------------------------------------------------------------------
-
-
 async def test_tls_passes_untouched(authority: Authority, leaks: Leaks) -> None:
     async with Listener(authority.server_context()) as server, FaultProxy("127.0.0.1", server.port) as proxy:
         proxy.faults.slice = 7
@@ -544,22 +539,3 @@ async def test_tls_passes_untouched(authority: Authority, leaks: Leaks) -> None:
         assert await receive(peer, 5) == b"hello"
         writer.transport.abort()
         await gone(proxy)
-
-
-@pytest.mark.parametrize("plaintext", [False, True])
-@pytest.mark.parametrize("transport", ["tcp", "websocket"])
-@simulated()
-async def test_a_session_is_led_through_it(world: World, transport: Literal["tcp", "websocket"], plaintext: bool) -> None:
-    async with Sandbox(clock=world.clock, plain=True) as sandbox:
-        demo = sandbox.ctrader.demo
-        port = demo.plain_port if plaintext else demo.port
-        assert port is not None
-        async with FaultProxy(demo.host, port, clock=world.clock) as proxy:
-            proxy.faults.update(latency=0.05, slice=13)
-            config = sandbox.ctrader.config(transport=transport, plaintext=plaintext, **proxy.endpoint())
-            async with tradesession.connect(config) as session:
-                assert 0.1 < world.clock.monotonic() < 5
-                await world.clock.advance(minutes=10)
-                assert session.state is tradesession.SessionState.READY
-            assert proxy.statistics.connections == 1
-            assert proxy.statistics.bytes_to_server > 100

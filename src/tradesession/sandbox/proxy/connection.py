@@ -42,6 +42,7 @@ class ProxiedConnection:
         self._chance = random.Random(f"{seed}:{number}:garbage")
         self._has_no_server = switches.blackhole
         self._lost_something = False
+        self._is_cut = False
         self._timers: list[TimerHandle] = []
         self._endings: dict[Direction, tuple[Ending, Side | None]] = {}
         self._to_client = self._pipe("to_client", seed)
@@ -116,11 +117,11 @@ class ProxiedConnection:
 
     # --- from the peers ------------------------------------------------------------------------------------------------------------
 
-    def connected(self, peer: Peer, transport: asyncio.Transport) -> None:
+    def connected(self, peer: Peer) -> None:
         """One of the two sockets is connected."""
         client, server = self.client.transport, self.server.transport
-        if self.client.is_lost:
-            transport.abort()
+        if self.client.is_lost or self._is_cut:
+            peer.end("reset")
         elif client is not None and server is not None:
             self._arm()
             self._to_server.attach(source=client, target=server)
@@ -174,6 +175,7 @@ class ProxiedConnection:
         self._end(*self._endings[direction])
 
     def _end(self, ending: Ending, side: Side | None) -> None:
+        self._is_cut = self._is_cut or side is None
         self._lost_something = self._lost_something or side is not None
         for pipe in (self._to_client, self._to_server):
             pipe.stop()
@@ -222,7 +224,7 @@ class Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
-        self._connection.connected(self, self.transport)
+        self._connection.connected(self)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
