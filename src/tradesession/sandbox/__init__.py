@@ -20,9 +20,10 @@ from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority
 from tradesession.sandbox.ctrader import CTraderSandbox
 from tradesession.sandbox.ctrader.server import is_loopback
+from tradesession.sandbox.proxy import FaultProxy
 from tradesession.timing import AdjustableClock
 
-__all__ = ["Sandbox"]
+__all__ = ["FaultProxy", "Sandbox"]
 
 
 class Sandbox:
