@@ -1,0 +1,310 @@
+"""Wire: one hub connection's way to the server, over one socket or, with stateful reconnect, over several one after the other.
+
+May know sockets and timers, must not know what a call is. Always holds: records reach `on_event` in the server's order, each once; pings go
+out at their own pace whatever else happens; the end comes once, with its cause, and nothing reaches anybody after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tradesession import policy
+from tradesession.clock import Clock, TimerHandle
+from tradesession.errors import Error, LinkLost, NotSent, Rejected, Unreachable
+from tradesession.protocol.keepalive import Keepalive, Pulse
+from tradesession.protocol.signalr.codec import JsonCodec
+from tradesession.protocol.signalr.machine import Accepted, HubEvent, HubMachine, Phase, Refused
+from tradesession.protocol.signalr.records import Close
+from tradesession.protocol.signalr.replay import Replay
+from tradesession.secrets import redact_text
+from tradesession.signalr.config import Config
+from tradesession.signalr.errors import HubClosed
+from tradesession.signalr.opening import Opened, Opener
+from tradesession.signalr.resumption import Resumption
+from tradesession.timing import deadline
+from tradesession.tokens.token import Token
+from tradesession.verdict import Action, Level, Verdict
+
+_log = logging.getLogger("tradesession.signalr")
+
+
+class _Socket:
+    """The Receiver of one socket. What a socket brings after it was replaced is nobody's."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.cause: Error | None = None
+
+    def received(self, frame: bytes) -> None:
+        self._wire.received(self, frame)
+
+    def lost(self, cause: Error) -> None:
+        self.cause = cause
+        self._wire.socket_lost(self, cause)
+
+
+class Wire:
+    """One hub connection. `on_event` gets what the machine tells, `on_end` the cause of the end; neither may wait or raise."""
+
+    def __init__(
+        self,
+        config: Config,
+        opener: Opener,
+        *,
+        clock: Clock,
+        chance: Callable[[], float],
+        on_event: Callable[[HubEvent], None],
+        on_end: Callable[[Error], None],
+    ) -> None:
+        self.machine = HubMachine()
+        self.cause: Error | None = None
+        """Why it ended; None while it lives."""
+        self.token: Token | None = None
+        """The source's token that the present socket was opened with."""
+        self.resumptions = 0
+        """How many sockets were replaced so far."""
+        self._config = config
+        self._opener = opener
+        self._clock = clock
+        self._on_event = on_event
+        self._on_end = on_end
+        self._opened: Opened | None = None
+        self._socket: _Socket | None = None  # None while there is no socket in use
+        self._keepalive = Keepalive(clock.monotonic(), interval=config.ping_interval, liveness_timeout=config.server_timeout)
+        self._resumption = Resumption(
+            config.name, timeout=config.resume_timeout, clock=clock, chance=chance, reopen=self._reopen, give_up=self.end
+        )
+        self._timer: TimerHandle | None = None
+        self._ack_timer: TimerHandle | None = None
+        self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room: set[asyncio.Future[None]] = set()
+
+    # --- the beginning ------------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Negotiate and open the socket. Raises as `Opener.open` does, or the cause of an early end."""
+        socket = _Socket(self)
+        opened = await self._opener.open(socket)
+        negotiated = opened.admission.negotiated
+        is_stateful = negotiated is not None and negotiated.stateful and self._config.stateful
+        self.machine = HubMachine(
+            JsonCodec(self._config.parse_float),
+            replay=Replay(limit=self._config.replay_buffer) if is_stateful else None,
+            send_limit=self._config.send_limit,
+            max_record=self._config.max_record,
+        )
+        self._adopt(socket, opened)
+        _log.debug("%s: open, as connection %s%s", self._config.name, self.connection_id or "?", ", stateful" if is_stateful else "")
+
+    async def handshake(self) -> None:
+        """Agree on the protocol. Raises Unreachable when no answer comes in time, Rejected, or the cause of the end."""
+        self.send(self.machine.handshake())
+        try:
+            async with deadline(self._clock, self._config.handshake_timeout):
+                await self._accepted
+        except TimeoutError:
+            raise Unreachable(
+                f"{self._config.name} did not answer the handshake within {self._config.handshake_timeout:g} s: is it a SignalR hub?"
+            ) from None
+
+    @property
+    def connection_id(self) -> str:
+        """The public name of the connection; empty when the negotiation was skipped."""
+        negotiated = self._opened.admission.negotiated if self._opened is not None else None
+        return negotiated.connection_id if negotiated is not None else ""
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a broken socket is replaced without a loss."""
+        return self.machine.replay is not None
+
+    # --- sending --------------------------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Hand records to the socket; while there is none, those that count wait in the replay. Never waits."""
+        if self._socket is not None and self._opened is not None:
+            self._opened.transport.send(data)
+
+    async def room(self, name: str, timeout: float | None) -> None:
+        """Wait until more may be sent, at most `timeout` seconds. Raises NotSent, naming what was to be sent."""
+        self._check_open(name)
+        if self._has_room():
+            return
+        try:
+            async with deadline(self._clock, timeout):
+                while not self._has_room():
+                    await self._wait_for_room()
+                    self._check_open(name)
+        except TimeoutError:
+            raise NotSent(f"{name} was not sent within its {timeout:g} s: the server does not read") from None
+
+    # --- the end --------------------------------------------------------------------------------------------------------------------
+
+    def end(self, cause: Error) -> None:
+        """It is over, for this reason; only the first one counts. The socket is closed by `aclose`."""
+        if self.cause is not None:
+            return
+        self.cause = cause
+        self._stop_timers()
+        if not self._accepted.done():
+            self._accepted.set_exception(cause.with_traceback(None))
+            self._accepted.exception()  # nobody need wait for it
+        self._on_end(cause)
+        self._wake_room()
+
+    async def aclose(self, timeout: float) -> None:
+        """Say goodbye in order, within `timeout` seconds."""
+        if self.cause is None and self._accepted.done():
+            self.send(self.machine.goodbye())
+        self.end(LinkLost("closed by this side"))
+        await self._resumption.aclose()
+        if self._opened is not None:
+            await self._opened.transport.aclose(timeout)
+
+    def public(self, text: str) -> str:
+        """A text of the server with everything masked that is secret on this connection."""
+        return redact_text(text, self._opened.secrets if self._opened is not None else ())
+
+    # --- what the sockets bring -------------------------------------------------------------------------------------------------------
+
+    def received(self, socket: _Socket, frame: bytes) -> None:
+        """A message came. A ProtocolError raised here ends the socket, and with it the connection."""
+        if not self._is_heard(socket):
+            return
+        self._keepalive.received(self._clock.monotonic())
+        for event in self.machine.receive(frame):
+            self._take(event)
+            if not self._is_heard(socket):
+                return
+        if self.machine.replay is not None:
+            self._mind(self.machine.replay, len(frame))
+
+    def socket_lost(self, socket: _Socket, cause: Error) -> None:
+        """A socket is over."""
+        if socket is not self._socket:
+            return
+        self._socket = None
+        if self.cause is not None:
+            return
+        if self.is_stateful and self.machine.phase is Phase.OPEN and isinstance(cause, LinkLost):
+            self._suspend(cause)
+        else:
+            self.end(cause)
+
+    # --- inside -----------------------------------------------------------------------------------------------------------------------
+
+    def _adopt(self, socket: _Socket, opened: Opened) -> None:
+        self._opened = opened
+        if socket.cause is not None:  # it broke in the very moment in which it opened
+            raise socket.cause
+        self._socket = socket
+        self.token = opened.token
+        self._keepalive.begin(self._clock.monotonic())
+        self._arm()
+
+    def _is_heard(self, socket: _Socket) -> bool:
+        return socket is self._socket and self.cause is None
+
+    def _take(self, event: HubEvent) -> None:
+        if isinstance(event, Accepted):
+            if not self._accepted.done():
+                self._accepted.set_result(None)
+        elif isinstance(event, Refused):
+            self.end(
+                Rejected(
+                    "the handshake",
+                    self.public(event.error),
+                    request=f"the connection to {self._config.name}",
+                    remedy="it must speak the JSON protocol, version 1",
+                    verdict=Verdict(Action.RETRY, Level.LINK),
+                )
+            )
+        elif isinstance(event, Close):
+            self.end(HubClosed(self.public(event.error or ""), allow_reconnect=event.allow_reconnect))
+        else:
+            self._on_event(event)
+
+    def _arm(self) -> None:
+        self._timer = self._clock.call_at(self._keepalive.next_poll(), self._beat)
+
+    def _beat(self) -> None:
+        if self._socket is None or self._opened is None:
+            return
+        now = self._clock.monotonic()
+        pulse = self._keepalive.poll(now)
+        if pulse is Pulse.DEAD:
+            silent, transport = self._socket, self._opened.transport
+            self.socket_lost(silent, LinkLost(f"the hub has sent nothing for {self._keepalive.silence(now):.0f} s"))
+            transport.abort()
+            return
+        if pulse is Pulse.BEAT and self.machine.phase is Phase.OPEN:
+            self.send(self.machine.ping())
+        self._arm()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._ack_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._ack_timer = None
+
+    def _check_open(self, name: str) -> None:
+        if self.cause is not None:
+            raise NotSent(f"{name} was not sent: {self.cause}") from self.cause
+
+    def _has_room(self) -> bool:
+        if self.machine.replay is not None and self.machine.replay.is_full:
+            return False
+        return self._socket is None or self._opened is None or self._opened.transport.is_writable
+
+    async def _wait_for_room(self) -> None:
+        if self._socket is not None and self._opened is not None and not self._opened.transport.is_writable:
+            await self._opened.transport.writable()
+            return
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.add(news)
+        try:
+            await news
+        finally:
+            self._room.discard(news)
+
+    def _wake_room(self) -> None:
+        for news in self._room:
+            if not news.done():
+                news.set_result(None)
+
+    # --- stateful reconnect -------------------------------------------------------------------------------------------------------------
+
+    def _mind(self, replay: Replay, size: int) -> None:
+        """See to acknowledgements, ours and the server's."""
+        if replay.awaits_sequence:
+            return
+        self._resumption.steady()
+        replay.heard(size)
+        if replay.is_ack_urgent:
+            self._acknowledge()
+        elif replay.wants_ack and self._ack_timer is None:
+            self._ack_timer = self._clock.call_at(self._clock.monotonic() + policy.HUB_ACK_DELAY, self._acknowledge)
+        self._wake_room()
+
+    def _acknowledge(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        if self._socket is not None:
+            self.send(self.machine.ack())
+
+    def _suspend(self, cause: LinkLost) -> None:
+        self._stop_timers()
+        self.machine.suspend()
+        self._resumption.begin(cause)
+
+    async def _reopen(self) -> None:
+        """Replace the socket, and go on. Raises as `Opener.reopen` does, or what broke the new one at once."""
+        assert self._opened is not None, "only what was open is opened again"
+        socket = _Socket(self)
+        self._adopt(socket, await self._opener.reopen(self._opened.admission, socket))
+        self.resumptions += 1
+        self.send(self.machine.resume())
+        self._wake_room()
