@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import ConfigurationError, NotSent, SessionClosed
+from tradesession.errors import NotSent, SessionClosed
 from tradesession.hooks import EventsDropped, Hooks
 from tradesession.session.states import SessionState, furthest_from_ready
 from tradesession.session.streams import EventStream, Gap
@@ -188,9 +188,11 @@ class Session(ABC):
                 for line in self._lines()
             ]
             running = [self._tasks.spawn(one.run(), name=f"supervisor of {one.line.name}") for one in self._supervisors]
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)  # a line ends by itself with a fatal cause only
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)  # a line ends by itself with a fatal cause only
+            for supervisor in done:
+                supervisor.result()  # a mistake in the code, if it raises
             self._end_with(next((one.cause for one in self._supervisors if one.state is SessionState.CLOSED), None))
-        except ConfigurationError as error:
+        except Exception as error:  # whatever ends the session is its cause, and reaches everybody who waits
             self._end_with(error)
         finally:
             await self._tasks.aclose()

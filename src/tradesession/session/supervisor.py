@@ -98,12 +98,13 @@ class Supervisor:
         """Keep the connection. Ends CLOSED: by cancellation, or with a fatal `cause`."""
         try:
             while True:
+                news = self._tokens.changes()  # from before the attempt: a token that comes while it fails must not be missed
                 error = await self._one_connection()
                 verdict = judge(error)
                 self._report_loss(error, verdict)
                 if verdict.action is Action.FATAL or not self._persistent:
                     return
-                await self._wait(error, verdict)
+                await self._wait(error, verdict, news)
         except asyncio.CancelledError:
             self.cause = None  # its owner's wish
             raise
@@ -150,12 +151,12 @@ class Supervisor:
             _log.log(logging.WARNING if first else logging.DEBUG, "%s: lost: %s; verdict: %s", self.line.name, error, verdict)
         self._hooks.emit(LinkLost(source=self.line.name, cause=str(error), verdict=verdict))
 
-    async def _wait(self, error: Exception, verdict: Verdict) -> None:
+    async def _wait(self, error: Exception, verdict: Verdict, news: AsyncIterator[Token]) -> None:
         pause = self._backoff.failed(self._clock.monotonic())
         if verdict.action is Action.REAUTHORIZE:
             _log.error("%s: parked, a person is needed: %s", self.line.name, error)
             self._enter(SessionState.PARKED)
-            async for _ in self._tokens.changes():
+            async for _ in news:
                 break
             return
         if verdict.after is not None:
