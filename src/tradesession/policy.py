@@ -64,8 +64,9 @@ HISTORICAL_BURST: Final = 1
 
 # --- streams ----------------------------------------------------------------------------------------------------------------
 
-EVENT_QUEUE: Final = 10_000
-"""Events a stream holds for a slow reader before its overflow rule acts: a busy minute of a hundred symbols."""
+EVENT_QUEUE: Final = 20_000
+"""Events a stream holds for a slow reader before its overflow rule acts: a busy minute of a hundred symbols. More than the shortest quotes
+that one read of a socket can bring (256 KiB), so that a reader that is always at hand loses none."""
 
 # --- SignalR hubs ---------------------------------------------------------------------------------------------------------------
 
