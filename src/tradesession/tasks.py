@@ -28,6 +28,20 @@ class TaskOwner:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def join(self, timeout: float) -> None:
+        """Wait until the tasks have ended by themselves, and cancel those that have not after `timeout` seconds of real time.
+
+        A task may call this of its own owner: it is left out then.
+        """
+        others = self._tasks - {asyncio.current_task()}
+        if not others:
+            return
+        _, late = await asyncio.wait(others, timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
     async def aclose(self) -> None:
         """Cancel every task and wait until the last one has ended."""
         while self._tasks:

@@ -549,3 +549,60 @@ async def test_quotes_come_whatever_the_first_spot_is_like(sandbox: Sandbox, ses
         await sandbox.clock.advance(10)
         quote = await anext(quotes)
     assert quote.bid <= quote.ask
+
+
+# --- callbacks ---------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_gets_the_events_in_order_and_outlives_losses_and_its_own_mistakes(
+    sandbox: Sandbox, session: ctrader.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = session.accounts[0]
+    seen: list[int] = []
+
+    async def handle(event: pb.ProtoOAMarginChangedEvent) -> None:
+        seen.append(event.positionId)
+        await asyncio.sleep(0)
+        if event.positionId == 2:
+            raise ValueError("the bot's own mistake")
+
+    async def push(position_id: int) -> None:
+        event = pb.ProtoOAMarginChangedEvent(ctidTraderAccountId=account.id, positionId=position_id, usedMargin=1)
+        assert await sandbox.ctrader.push(event, account.id) == 1
+
+    session.on(pb.ProtoOAMarginChangedEvent, handle, account=account)
+    for position_id in (1, 2, 3):
+        await push(position_id)
+    await until(lambda: len(seen) == 3)
+    assert "the next event comes all the same" in caplog.text
+    await sandbox.ctrader.faults.cut()
+    await until(lambda: session.state is not tradesession.SessionState.READY)
+    await ready_again(sandbox, session)
+    await push(4)
+    await until(lambda: seen == [1, 2, 3, 4])
+
+
+async def test_a_plain_function_may_be_a_handler_and_closing_the_stream_stops_it(sandbox: Sandbox, session: ctrader.Session) -> None:
+    account = session.accounts[0]
+    seen: list[int] = []
+    stream = session.on(pb.ProtoOAMarginChangedEvent, lambda event: seen.append(event.positionId))
+    event = pb.ProtoOAMarginChangedEvent(ctidTraderAccountId=account.id, positionId=1, usedMargin=1)
+    await sandbox.ctrader.push(event, account.id)
+    await until(lambda: seen)
+    await stream.aclose()
+    await sandbox.ctrader.push(event, account.id)
+    await session.request(pb.ProtoOAVersionReq())
+    assert seen == [1]
+
+
+async def test_a_handler_may_close_the_session(sandbox: Sandbox) -> None:
+    async with tradesession.connect(sandbox.ctrader.config(plaintext=True)) as session:
+        account = session.accounts[0]
+
+        async def stop(event: pb.ProtoOAMarginChangedEvent) -> None:
+            await session.aclose()
+
+        session.on(pb.ProtoOAMarginChangedEvent, stop)
+        await sandbox.ctrader.push(pb.ProtoOAMarginChangedEvent(ctidTraderAccountId=account.id, positionId=1, usedMargin=1), account.id)
+        async with asyncio.timeout(5):
+            await session.closed()

@@ -301,3 +301,49 @@ async def test_a_stream_that_must_deliver_loses_nothing_while_its_reader_keeps_u
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         EventStream("x", **options)  # type: ignore[arg-type]  # that is the point
+
+
+# --- a slow reader ---------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_slow_reader_through_a_million_events_costs_bounded_memory_and_keeps_the_order() -> None:
+    quotes: EventStream[int | Gap] = EventStream("quotes", limit=1000, gaps=True)
+    newest: EventStream[tuple[int, int]] = EventStream("newest", overflow="latest", key=lambda event: event[0])
+    executions: EventStream[int] = EventStream("executions", overflow="must_deliver", limit=1001)
+    seen: list[int] = []
+    dropped = 0
+    for number in range(1_000_000):
+        quotes.put_nowait(number)
+        newest.put_nowait((number % 50, number))
+        if number % 1000 == 0:
+            executions.put_nowait(number)
+        if number % 5000 == 0:
+            event = await anext(quotes)
+            if isinstance(event, Gap):
+                dropped += event.dropped
+            else:
+                seen.append(event)
+    assert quotes.statistics().queued <= 1000
+    assert newest.statistics().queued == 50
+    while quotes.statistics().queued:
+        event = await anext(quotes)
+        if isinstance(event, Gap):
+            dropped += event.dropped
+        else:
+            seen.append(event)
+    assert seen == sorted(seen)
+    assert len(seen) + dropped == 1_000_000
+    assert [(await anext(newest))[1] for _ in range(50)] == list(range(999_950, 1_000_000))
+    assert [await anext(executions) for _ in range(1000)] == list(range(0, 1_000_000, 1000))
+
+
+async def test_a_paused_stream_takes_nothing_until_half_of_its_queue_is_read() -> None:
+    drops: list[int] = []
+    stream: EventStream[int | Gap] = EventStream("numbers", limit=4, overflow="pause", gaps=True, on_drop=drops.append)
+    for number in range(10):
+        stream.put_nowait(number)
+    assert [await anext(stream), await anext(stream)] == [0, 1]
+    stream.put_nowait(10)
+    assert [await anext(stream) for _ in range(4)] == [2, 3, Gap("the reader of 'numbers' was too slow", dropped=6), 10]
+    assert drops == [1]
+    assert stream.statistics().dropped == 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, TypeVar, overload
 
 from google.protobuf.message import DecodeError, Message
@@ -189,7 +189,7 @@ class Session(BaseSession, TypedRequests):
         *,
         account: Account | None = None,
         gaps: Literal[False] = False,
-        overflow: Literal["drop_oldest", "must_deliver"] = "drop_oldest",
+        overflow: Literal["drop_oldest", "must_deliver", "pause"] = "drop_oldest",
         limit: int = policy.EVENT_QUEUE,
     ) -> EventStream[E]: ...
     @overload
@@ -199,7 +199,7 @@ class Session(BaseSession, TypedRequests):
         *,
         account: Account | None = None,
         gaps: Literal[True],
-        overflow: Literal["drop_oldest", "must_deliver"] = "drop_oldest",
+        overflow: Literal["drop_oldest", "must_deliver", "pause"] = "drop_oldest",
         limit: int = policy.EVENT_QUEUE,
     ) -> EventStream[E | Gap]: ...
     def events(
@@ -208,7 +208,7 @@ class Session(BaseSession, TypedRequests):
         *,
         account: Account | None = None,
         gaps: bool = False,
-        overflow: Literal["drop_oldest", "must_deliver"] = "drop_oldest",
+        overflow: Literal["drop_oldest", "must_deliver", "pause"] = "drop_oldest",
         limit: int = policy.EVENT_QUEUE,
     ) -> EventStream[E] | EventStream[E | Gap]:
         """Every event of this class from now on, in wire order; of one account, or of all.
@@ -237,6 +237,24 @@ class Session(BaseSession, TypedRequests):
         )
         self._sinks[number] = (*self._sinks.get(number, ()), sink)
         self._join(stream, self._line_of(account_id) if account is not None else None)
+        return stream
+
+    def on(
+        self,
+        event: type[E],
+        handler: Callable[[E], Awaitable[object] | object],
+        *,
+        account: Account | None = None,
+        overflow: Literal["drop_oldest", "must_deliver", "pause"] = "drop_oldest",
+        limit: int = policy.EVENT_QUEUE,
+    ) -> EventStream[E]:
+        """Call `handler` with every event of this class from now on, one after the other, in wire order; close the stream to stop.
+
+        The handler may be a coroutine function. It runs in a task of its own that outlives every link; what it raises is logged, and the
+        next event comes all the same.
+        """
+        stream = self.events(event, account=account, overflow=overflow, limit=limit)
+        self._call_back(stream, handler)
         return stream
 
     @overload

@@ -7,23 +7,29 @@ whole, ends its streams when it ends, and tells them what was missed when it com
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 import random
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import NotSent, SessionClosed
+from tradesession.errors import Error, NotSent, SessionClosed
 from tradesession.hooks import EventsDropped, Hooks
 from tradesession.session.states import SessionState, furthest_from_ready
 from tradesession.session.streams import EventStream, Gap
 from tradesession.session.supervisor import Line, Supervisor, TokenNews
 from tradesession.tasks import TaskOwner
 from tradesession.timing import deadline
+
+T = TypeVar("T")
+
+_log = logging.getLogger("tradesession.session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Session(ABC):
         self._change_streams: weakref.WeakSet[EventStream[StateChange]] = weakref.WeakSet()
         self._task: asyncio.Task[None] | None = None
         self._tasks = TaskOwner()
+        self._callbacks = TaskOwner()
 
     # --- what a platform fills in -----------------------------------------------------------------------------------------------
 
@@ -125,6 +132,7 @@ class Session(ABC):
             self._task.cancel()
             await asyncio.wait([self._task])
         self._finish()
+        await self._callbacks.join(self._close_timeout)
 
     async def __aenter__(self) -> Self:
         await self.ready()
@@ -147,6 +155,23 @@ class Session(ABC):
             stream.end(self._cause)
         else:
             self._streams[stream] = line
+
+    def _call_back(self, stream: EventStream[T], handler: Callable[[T], Awaitable[object] | object]) -> None:
+        """Hand each event of the stream to the handler, in a task that lives as long as the stream."""
+
+        async def run() -> None:
+            try:
+                async for event in stream:
+                    try:
+                        result = handler(event)
+                        if inspect.isawaitable(result):
+                            await result
+                    except Exception:
+                        _log.exception("%s: the handler of %s failed; the next event comes all the same", self.name, stream.name)
+            except Error as cause:
+                _log.debug("%s: no more %s: %s", self.name, stream.name, cause)
+
+        self._callbacks.spawn(run(), name=f"{self.name} handler of {stream.name}")
 
     def _report_drop(self, name: str) -> Callable[[int], None]:
         return lambda count: self._hooks.emit(EventsDropped(source=self.name, stream=name, count=count))

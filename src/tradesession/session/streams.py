@@ -19,12 +19,13 @@ from tradesession.errors import ConfigurationError, Error
 
 T_co = TypeVar("T_co", covariant=True)
 
-Overflow = Literal["drop_oldest", "latest", "must_deliver"]
+Overflow = Literal["drop_oldest", "latest", "must_deliver", "pause"]
 """What a full queue does.
 
 `drop_oldest`: the oldest event goes, and a Gap stands in its place.
 `latest`: of each key (of quotes: the symbol) only the newest is kept, so that the queue never holds more than there are keys.
 `must_deliver`: nothing is ever dropped; a reader that falls behind by more than the limit ends the stream with `StreamOverflow`.
+`pause`: the stream takes nothing more until the reader has emptied half of the queue; a Gap stands where it did not listen.
 """
 
 
@@ -93,6 +94,7 @@ class EventStream(Generic[T_co]):
         self._queue: deque[Any] = deque()  # events; with `latest` their keys; and Gaps
         self._newest: dict[Hashable, Any] = {}
         self._missed: Gap | None = None  # before everything in the queue
+        self._paused = 0  # events that went by behind the queue since it was full, with `pause`
         self._wakeup: asyncio.Future[None] | None = None
         self._ended = False
         self._cause: Exception | None = None
@@ -114,6 +116,8 @@ class EventStream(Generic[T_co]):
                 return
             self._queue.append(key)
         else:
+            if self._paused and not self._resume():
+                return
             if len(self._queue) >= self._limit and not self._make_room():
                 return
             self._queue.append(event)
@@ -204,6 +208,9 @@ class EventStream(Generic[T_co]):
         if self._overflow == "must_deliver":
             self.end(StreamOverflow(f"the reader of {self.name!r} fell behind by {self._limit} events: read faster, or raise limit="))
             return False
+        if self._overflow == "pause":
+            self._pass_by()
+            return False
         oldest = self._queue.popleft()
         if isinstance(oldest, Gap):  # a loss goes with the events behind it, and is told with them
             self._gap_count -= 1  # it is counted when it is told
@@ -220,6 +227,22 @@ class EventStream(Generic[T_co]):
             self._on_drop(self._dropped + 1)
         self._dropped += 1
         self._missed = replace(self._missed, dropped=self._missed.dropped + 1)
+        return True
+
+    def _pass_by(self) -> None:
+        """One more event goes by while the stream pauses."""
+        self._dropped += 1
+        self._paused += 1
+        if self._paused == 1:
+            self._on_drop(self._dropped)
+
+    def _resume(self) -> bool:
+        """Whether a pause is over; if so, a Gap tells of it."""
+        if len(self._queue) > self._limit // 2:
+            self._pass_by()
+            return False
+        missed, self._paused = self._paused, 0
+        self.put_gap(Gap(f"the reader of {self.name!r} was too slow", dropped=missed))
         return True
 
     def _wake(self) -> None:
