@@ -30,7 +30,8 @@ def test_secrets_are_kept_as_secrets_however_they_came() -> None:
 
 
 def test_no_secret_shows_in_a_repr_nor_does_a_store_that_may_have_a_password() -> None:
-    made = config(access_token="planted-2", refresh_token="planted-3", store="postgresql://bot:planted-4@db/tokens")
+    store = "postgresql://bot:planted-4@db/tokens"
+    made = config(access_token="planted-2", refresh_token="planted-3", store=store)
     assert "planted" not in f"{made!r} {made}"
     assert "client_id='app'" in repr(made)
 
@@ -125,6 +126,8 @@ def test_the_slot_is_the_grants_whatever_the_environment_and_the_accounts() -> N
         ({"logins": "12"}, "logins holds '12', which is no whole number"),
         ({"environment": "both", "host": "h"}, "environment='both' has two endpoints"),
         ({"environment": "both", "websocket_url": "wss://h"}, "environment='both' has two endpoints"),
+        ({"websocket_url": "wss://bot:planted@h/"}, "websocket_url carries a user, a password or a query"),
+        ({"websocket_url": "wss://h/?token=planted"}, "websocket_url carries a user, a password or a query"),
         ({"endpoints": {"paper": ("h", 1)}}, "endpoints has paper, and there are only demo and live"),
     ],
 )

@@ -82,7 +82,7 @@ class Config:
     port: int = PORT
     endpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     transport: TransportName = "tcp"
-    websocket_url: str = ""
+    websocket_url: str = field(default="", repr=False)  # an address may hold a password
     ca_file: str | os.PathLike[str] | None = None
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     plaintext: bool = False
@@ -119,6 +119,10 @@ class Config:
             raise ConfigurationError(f"port={self.port} is no port; the protobuf port of the Open API is {PORT}")
         if self.environment == "both" and (self.host or self.websocket_url):
             raise ConfigurationError("environment='both' has two endpoints: name them in endpoints, not in host or websocket_url")
+        if "@" in self.websocket_url or "?" in self.websocket_url:
+            raise ConfigurationError(
+                "websocket_url carries a user, a password or a query: the Open API knows none, and an address shows in logs"
+            )
         if unknown := set(self.endpoints) - set(HOSTS):
             raise ConfigurationError(f"endpoints has {', '.join(sorted(unknown))}, and there are only demo and live")
         self._check_figures()

@@ -14,7 +14,7 @@ from typing import Final
 from tradesession import policy
 from tradesession.errors import StoreError, TokenEndpointUnreachable, TokenRefused
 from tradesession.secrets import Secret
-from tradesession.tokens.store import GrantStatus, StoredGrant
+from tradesession.tokens.stored import GrantStatus, StoredGrant
 from tradesession.tokens.token import Token, TokenState
 
 NEVER: Final = math.inf

@@ -146,12 +146,16 @@ class Rotation:
             if not isinstance(step, ExchangeNow):
                 return None
             self.is_committed = True
+            tasks = TaskOwner()
+            tasks.spawn(self._hold(lease), name=f"lease of {self._slot}")
             try:
                 return await self._renew(lease, step)
             except Conflict as conflict:  # from the intent: the lease has ended, and nothing was sent under it
                 _log.info("%s: not exchanged: %s", self._slot, conflict)
                 self.is_committed = False
                 return None
+            finally:
+                await tasks.aclose()
 
     # --- reading and planning ------------------------------------------------------------------------------------------------------
 
@@ -212,7 +216,7 @@ class Rotation:
                 await self._store.note_intent(lease, old.generation, attempt)
             sent_at = self._clock.monotonic()
             try:
-                new = await self._exchange(lease, old)
+                new = await self._exchange(old)
             except UncertainExchange as error:
                 if attempt > 1 or not self._context.numbers.repeat_unanswered:
                     raise await self._settled(old, error, attempt) from error
@@ -226,10 +230,8 @@ class Rotation:
             token = old.successor(new) if old is not None else replace(new, generation=1)
             return await self._saved(lease, token, sent_at)
 
-    async def _exchange(self, lease: Lease, old: Token | None) -> Token:
-        """One exchange, with the lease kept alive meanwhile."""
-        tasks = TaskOwner()
-        tasks.spawn(self._hold(lease), name=f"lease of {self._slot}")
+    async def _exchange(self, old: Token | None) -> Token:
+        """One exchange, with a time limit; whatever is not in the contract of an Exchange leaves its outcome unknown."""
         limit = policy.EXCHANGE_LIMIT
         try:
             async with deadline(self._clock, limit):
@@ -238,10 +240,8 @@ class Rotation:
             raise
         except TimeoutError as error:
             raise UncertainExchange(f"the exchange for {self._slot} was not answered within {limit:g} s") from error
-        except Exception as error:  # not in the contract of an Exchange, so nobody knows whether anything was sent
+        except Exception as error:
             raise UncertainExchange(f"the exchange for {self._slot} failed with {type(error).__name__}, and may have been sent") from error
-        finally:
-            await tasks.aclose()
 
     async def _hold(self, lease: Lease) -> None:
         while True:

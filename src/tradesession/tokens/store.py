@@ -17,7 +17,6 @@ May use asyncio; engines do the I/O. What always holds, whatever the engine:
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import secrets
 from abc import ABC, abstractmethod
@@ -25,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from tradesession import policy
 from tradesession.clock import Clock
@@ -33,91 +32,12 @@ from tradesession.errors import Conflict, StoreError, StoreUnusable
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.tokens.codec import PLAIN, Codec
 from tradesession.tokens.holder import Holder, describe
+from tradesession.tokens.stored import REMOVED, GrantStatus, Row, StoredGrant, Write, fingerprint
 from tradesession.tokens.token import Slot, Token
 
+__all__ = ["REMOVED", "GrantStatus", "Lease", "Row", "StoredGrant", "TokenStore", "Write", "holder_of", "too_new"]
+
 _log = logging.getLogger("tradesession.tokens.store")
-
-
-class GrantStatus(enum.Enum):
-    """What is known of a stored grant."""
-
-    USABLE = "usable"
-    """Nothing speaks against its refresh token."""
-    EXCHANGING = "exchanging"
-    """An exchange of its refresh token was begun and has not been settled: under way, or lost with its process."""
-    UNCERTAIN = "uncertain"
-    """Exchanges of its refresh token left and got no answer; it may be spent."""
-    DEAD = "dead"
-    """The endpoint said that it is spent or revoked; a person must give consent again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredGrant:
-    """What a store holds of one slot. Ages are in seconds, by the store's clock.
-
-    `age` counts from the issue of the token, `since` from the last change of the status. `attempts` and `by` belong to the exchange
-    that was noted last (how many times this refresh token was sent or about to be sent, and whose process did it); `cause` is one line
-    for UNCERTAIN and DEAD. `revision` changes with everything else. `lineage` are fingerprints of this and earlier tokens, oldest first.
-    """
-
-    token: Token
-    status: GrantStatus
-    age: float
-    since: float
-    revision: int
-    attempts: int = 0
-    by: str = ""
-    cause: str = ""
-    lineage: tuple[str, ...] = ()
-
-    @property
-    def generation(self) -> int:
-        """The token's generation: the fencing number."""
-        return self.token.generation
-
-    def descends_from(self, token: Token) -> bool:
-        """Whether `token` is this one or an earlier one of the slot."""
-        return fingerprint(token) in self.lineage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A record as engines keep it. `generation` 0 never occurs; `is_removed` marks what is left of a removed one: its generation."""
-
-    generation: int
-    revision: int
-    status: str
-    age: float
-    since: float
-    attempts: int
-    by: str
-    cause: str
-    lineage: str
-    payload: bytes
-
-    @property
-    def is_removed(self) -> bool:
-        """Whether only the fencing number is left."""
-        return self.status == REMOVED
-
-
-REMOVED: Final = "removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """A compare-and-swap for an engine: replace the row of generation `expected` (0: there is none) by this, as USABLE.
-
-    `held` is the age of the token now, `lease` a lease to give up in the same step. Only a write that `revives` replaces a removed row.
-    """
-
-    generation: int
-    expected: int
-    held: float
-    lineage: str
-    payload: bytes
-    lease: str = ""
-    revives: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -141,11 +61,6 @@ class Lease:
             await self.store.release(self)
         except StoreError as problem:  # what was done under it counts, and it ends by itself
             _log.warning("%s: the lease could not be given back and ends by itself: %s", self.slot, problem)
-
-
-def fingerprint(token: Token) -> str:
-    """What a store remembers of a token for good: the fingerprint of what makes it unique."""
-    return (token.refresh or token.access).fingerprint
 
 
 class TokenStore(ABC):
@@ -376,7 +291,7 @@ class TokenStore(ABC):
 
     @abstractmethod
     async def _take(self, key: str, lease: str, ttl: float, instead_of: str) -> str | None:
-        """Take the lease when it is free, has ended, or is `instead_of`; None, or the lease that stands in the way."""
+        """Take the lease when it is free, has ended, or is `instead_of` or the very same; None, or the lease that stands in the way."""
 
     @abstractmethod
     async def _extend(self, key: str, lease: str, ttl: float) -> bool:

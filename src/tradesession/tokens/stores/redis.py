@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import redis.asyncio as aioredis
 from redis import exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tradesession import policy
 from tradesession.errors import StoreError, StoreUnreachable, StoreUnusable
@@ -61,7 +63,7 @@ return fields
 
 _TAKE: Final = """
 local current = redis.call('GET', lease)
-if current and current ~= ARGV[5] then return current end
+if current and current ~= ARGV[5] and current ~= ARGV[3] then return current end
 redis.call('SET', lease, ARGV[3], 'PX', ARGV[4])
 return false
 """
@@ -147,7 +149,9 @@ class RedisStore(TokenStore):
     # --- connecting ------------------------------------------------------------------------------------------------------------------
 
     def _connect(self, **options: Any) -> aioredis.Redis:
-        return aioredis.Redis.from_url(self._url, socket_connect_timeout=self._timeout, retry=None, retry_on_error=[], **options)
+        """A client that repeats a call once when its connection turns out to be gone: every script may run twice."""
+        again = Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
+        return aioredis.Redis.from_url(self._url, socket_connect_timeout=self._timeout, retry=again, retry_on_error=[], **options)
 
     async def _open(self) -> aioredis.Redis:
         async with self._opening:

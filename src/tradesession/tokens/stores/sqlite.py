@@ -272,7 +272,7 @@ class _Database:
         found = self._execute("SELECT lease, taken_at, ends_at FROM leases WHERE slot = ?", key).fetchone()
         if found is not None:
             current, taken_at, ends_at = found
-            if taken_at - policy.CLOCK_JUMP <= now < ends_at and current != instead_of:
+            if taken_at - policy.CLOCK_JUMP <= now < ends_at and current not in (instead_of, lease):
                 self._execute("ROLLBACK")
                 return str(current)
         self._execute("INSERT OR REPLACE INTO leases (slot, lease, taken_at, ends_at) VALUES (?, ?, ?, ?)", key, lease, now, now + ttl)
