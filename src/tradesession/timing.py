@@ -46,14 +46,15 @@ class AdjustableClock:
     def __init__(self) -> None:
         self._timers = ManualClock(monotonic=0.0, wall=time.time())
         self._pushed = 0.0
-        self._started: float | None = None
+        self._loop_time: Callable[[], float] | None = None  # of the loop that used it first: a thread may ask for the time as well
+        self._started = 0.0
         self._wakeup: tuple[float, asyncio.TimerHandle] | None = None
 
     def _real(self) -> float:
-        now = asyncio.get_running_loop().time()
-        if self._started is None:
-            self._started = now
-        return now - self._started
+        if self._loop_time is None:
+            self._loop_time = asyncio.get_running_loop().time
+            self._started = self._loop_time()
+        return self._loop_time() - self._started
 
     def monotonic(self) -> float:
         """Seconds since first use, with everything that was pushed."""
