@@ -15,6 +15,7 @@ from tradesession.errors import (
     Error,
     InvalidRequest,
     NotSent,
+    OutcomeUnknown,
     Rejected,
     TokenEndpointUnreachable,
     TokenRefused,
@@ -69,6 +70,19 @@ def test_a_description_that_was_cut_says_so() -> None:
     assert str(Rejected("X", "a" * 301)).endswith("a…)")
     assert str(Rejected("X", "a" + " " * 1000)).endswith("(a…)")
     assert str(Rejected("X", "a" * 300)).endswith("a)")
+
+
+async def test_an_unknown_outcome_is_settled_by_the_platform_or_not_at_all() -> None:
+    unknown = OutcomeUnknown("it left, and no answer came")
+    with pytest.raises(OutcomeUnknown) as caught:
+        await unknown.settle()
+    assert caught.value is unknown
+
+    async def ask() -> str:
+        return "executed"
+
+    unknown.settler = ask
+    assert await unknown.settle() == "executed"
 
 
 def test_token_errors_carry_what_the_endpoint_said() -> None:

@@ -49,6 +49,7 @@ class Cutter:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._server.wait_closed()
+        await _turns(3)  # closed transports take leave in the next turns
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._pass_on(reader, writer))
@@ -56,20 +57,23 @@ class Cutter:
         task.add_done_callback(self._tasks.discard)
 
     async def _pass_on(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        server_reader, server = await asyncio.open_connection("127.0.0.1", self._upstream)
+        try:
+            server_reader, server = await asyncio.open_connection("127.0.0.1", self._upstream)
+        except BaseException:
+            client.transport.abort()
+            raise
         pumps = [
             asyncio.ensure_future(self._pump("to_server", client_reader, server)),
             asyncio.ensure_future(self._pump("to_client", server_reader, client)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            if self.cut.is_set() and self._how == "reset":
-                client.get_extra_info("socket").setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER of no time: the close is a reset
         finally:
             for pump in pumps:
                 pump.cancel()
             await asyncio.wait(pumps)
             if self._how == "reset":
+                client.get_extra_info("socket").setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER of no time: the close is a reset
                 client.transport.abort()
             client.close()
             server.transport.abort()
