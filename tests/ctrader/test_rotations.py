@@ -83,7 +83,7 @@ async def test_two_managers_that_share_a_store_as_two_processes_do(sandbox: Sand
             store = shared if engine == "memory" else open_store(f"sqlite:{tmp_path / 'tokens.db'}", clock=sandbox.clock)
             stack.push_async_callback(store.aclose)
             manager = await stack.enter_async_context(tradesession.SessionManager())
-            config = sandbox.ctrader.config(environment, **tokens, store=store)  # type: ignore[arg-type]  # one of the two
+            config = sandbox.ctrader.config(environment, **tokens, store=store)
             sessions.append(await manager.open(config))
             managers.append(manager)
         await learn_the_expiry(managers[0], sessions[0].config)
