@@ -29,6 +29,9 @@ MAX_FRAME: Final = 15_000_000
 WRITE_HIGH_WATER: Final = 1 << 20
 """Bytes that may wait in the send buffer before a request waits too: thousands of requests, yet little enough to notice a deaf peer."""
 
+LARGE_READ: Final = 1 << 16
+"""Bytes read at once after which the readers of streams get a turn before more is read: a burst is large reads only, a trickle has none."""
+
 # --- keeping a link alive (cTrader fact sheet, section 3) ---------------------------------------------------------------------
 
 HEARTBEAT_INTERVAL: Final = 10.0

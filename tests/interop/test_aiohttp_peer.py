@@ -33,6 +33,9 @@ class Inbox:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
         self.cause: asyncio.Future[tradesession.Error] = asyncio.get_running_loop().create_future()
 
+    def heard(self) -> None:
+        pass
+
     def received(self, frame: bytes) -> None:
         self.frames.put_nowait(frame)
 

@@ -109,6 +109,7 @@ class Memory:
     def deliver(self, kind: int, correlation_id: str = "", body: str = "") -> None:
         """What StreamTransport does with a frame."""
         try:
+            self.link.heard()
             self.link.received(f"{kind}|{correlation_id}|{body}".encode())
         except Error as error:
             self.link.lost(error)

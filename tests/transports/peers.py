@@ -17,7 +17,11 @@ class Recorder:
         self.frames: list[bytes] = []
         self.causes: list[Error] = []
         self.refuse: Error | None = None
+        self.heard_count = 0
         self._news = asyncio.Event()
+
+    def heard(self) -> None:
+        self.heard_count += 1
 
     def received(self, frame: bytes) -> None:
         self.frames.append(frame)

@@ -42,9 +42,12 @@ _log = logging.getLogger("tradesession.ctrader")
 E = TypeVar("E", bound=Message)
 MS = TypeVar("MS", bound=MarketStream[Any])
 
-_CLIENT_DISCONNECT: Final = registry.payload_type_of(ProtoOAClientDisconnectEvent)
-_ACCOUNT_DISCONNECT: Final = registry.payload_type_of(ProtoOAAccountDisconnectEvent)
-_TOKEN_INVALIDATED: Final = registry.payload_type_of(ProtoOAAccountsTokenInvalidatedEvent)
+_CONTROL: Final = frozenset(
+    map(
+        registry.payload_type_of,
+        (ProtoOAClientDisconnectEvent, ProtoOAAccountDisconnectEvent, ProtoOAAccountsTokenInvalidatedEvent),
+    )
+)
 _SPOT: Final = registry.payload_type_of(ProtoOASpotEvent)
 _DEPTH: Final = registry.payload_type_of(ProtoOADepthEvent)
 _UNGATED: Final = (ProtoOAAccountAuthReq, ProtoOAAccountLogoutReq)
@@ -314,24 +317,26 @@ class Session(BaseSession, TypedRequests):
     # --- inside ---------------------------------------------------------------------------------------------------------------------
 
     def _event(self, line: OpenApiLine, incoming: Incoming) -> None:
-        number = incoming.kind
-        if number == HEARTBEAT:
-            return
-        sinks = self._sinks.get(number)
-        is_control = number in (_CLIENT_DISCONNECT, _ACCOUNT_DISCONNECT, _TOKEN_INVALIDATED)
-        if sinks is None and not is_control:
-            if not registry.is_event(registry.CLASSES.get(number, Message)):
-                self._report_unknown(f"{registry.name_of(number)} that nobody asked for")
+        number, _, body = incoming
+        sinks = self._sinks.get(number, ())
+        is_control = number in _CONTROL
+        if not sinks and not is_control:
+            self._unwanted(number)
             return
         try:
-            message = registry.CLASSES[number].FromString(incoming.body)
+            message = registry.CLASSES[number].FromString(body)
         except DecodeError:
             self._report_unknown(f"{registry.name_of(number)} that cannot be decoded")
             return
         if is_control:
             self._control(line, message)
-        for sink in sinks or ():
+        for sink in sinks:
             sink(message)
+
+    def _unwanted(self, number: int) -> None:
+        """Events that nobody wants are passed by in silence, and so are heartbeats; what is neither is told of once."""
+        if number != HEARTBEAT and not registry.is_event(registry.CLASSES.get(number, Message)):
+            self._report_unknown(f"{registry.name_of(number)} that nobody asked for")
 
     def _control(self, line: OpenApiLine, message: Message) -> None:
         if isinstance(message, ProtoOAClientDisconnectEvent):

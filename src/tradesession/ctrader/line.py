@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -193,7 +194,7 @@ class OpenApiLine(Line):
             clock=self._clock,
             prefix=f"{self._services.random_id()}-",
             source=self.name,
-            on_event=lambda incoming: self._on_event(self, incoming),
+            on_event=partial(self._on_event, self),
             on_lost=self._link_lost,
             hooks=self._services.hooks,
             heartbeat_interval=config.heartbeat_interval,

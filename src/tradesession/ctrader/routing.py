@@ -79,9 +79,10 @@ class OpenApiDialect:
             envelope = ProtoMessage.FromString(frame)
         except DecodeError:
             raise ProtocolError(f"a frame of {len(frame)} bytes holds no ProtoMessage: is this the protobuf port?") from None
-        if not envelope.HasField("payloadType"):  # required, but the runtime does not insist on it
+        kind, correlation_id = envelope.payloadType, envelope.clientMsgId
+        if not kind and not envelope.HasField("payloadType"):  # required, but the runtime does not insist on it
             raise ProtocolError(f"a frame of {len(frame)} bytes holds no payloadType: is this the protobuf port?")
-        return Incoming(envelope.payloadType, text(envelope.clientMsgId), envelope.payload)
+        return Incoming(kind, text(correlation_id) if correlation_id else "", envelope.payload)
 
     def read_reply(self, request: Message, incoming: Incoming) -> Message:
         """See Dialect."""

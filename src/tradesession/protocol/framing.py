@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
+from typing import NoReturn
 
 from tradesession import policy
 from tradesession.errors import ConfigurationError, ProtocolError
@@ -53,26 +54,31 @@ class FrameDecoder:
                 return
             data = bytes(rest)
             rest.clear()
-        position, end = 0, len(data)
-        while end - position >= _PREFIX:
-            length = self._length(data, position)
-            stop = position + _PREFIX + length
+        position, start, end = 0, _PREFIX, len(data)
+        length_at, max_frame = _LENGTH.unpack_from, self._max_frame
+        while start <= end:  # one round for every quote of the day: no calls that can be spared
+            (length,) = length_at(data, position)
+            if length > max_frame:
+                self._refuse(length)
+            stop = start + length
             if stop > end:
                 break
-            yield data[position + _PREFIX : stop]
-            position = stop
+            yield data[start:stop]
+            position, start = stop, stop + _PREFIX
         rest += data[position:] if position else data
 
     def _is_complete(self, buffer: bytearray) -> bool:
-        return len(buffer) >= _PREFIX and len(buffer) >= _PREFIX + self._length(buffer, 0)
-
-    def _length(self, data: bytes | bytearray, position: int) -> int:
-        length: int = _LENGTH.unpack_from(data, position)[0]
+        if len(buffer) < _PREFIX:
+            return False
+        length: int = _LENGTH.unpack_from(buffer, 0)[0]
         if length > self._max_frame:
-            self._failed = True
-            self._rest.clear()
-            raise ProtocolError(
-                f"the peer announced a frame of {length} bytes, and the cap is {self._max_frame}: "
-                "either it does not speak this protocol (wrong port?), or max_frame must be raised"
-            )
-        return length
+            self._refuse(length)
+        return len(buffer) >= _PREFIX + length
+
+    def _refuse(self, length: int) -> NoReturn:
+        self._failed = True
+        self._rest.clear()
+        raise ProtocolError(
+            f"the peer announced a frame of {length} bytes, and the cap is {self._max_frame}: "
+            "either it does not speak this protocol (wrong port?), or max_frame must be raised"
+        )

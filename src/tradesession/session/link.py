@@ -123,7 +123,7 @@ class Link(Generic[M]):
         self._transport = transport
         if self.cause is None:
             self._keepalive.begin(self._clock.monotonic())
-            self._arm()
+            self._arm(transport)
         else:
             transport.abort()
 
@@ -190,22 +190,17 @@ class Link(Generic[M]):
 
     # --- Receiver -------------------------------------------------------------------------------------------------------------
 
+    def heard(self) -> None:
+        """See Receiver."""
+        self._keepalive.received(self._clock.monotonic())
+
     def received(self, frame: bytes) -> None:
         """See Receiver."""
         if self.cause is not None:
             return
-        self._keepalive.received(self._clock.monotonic())
         incoming = self._dialect.decode(frame)
-        if incoming.correlation_id:
-            waiting = self._correlator.resolve(incoming.correlation_id)
-            if waiting is not None:
-                self._answer(waiting, incoming)
-                if not self._dialect.is_event(incoming):
-                    return
-            elif self._correlator.is_late(incoming.correlation_id):
-                self._hooks.emit(LateReply(source=self._source, request=str(incoming.kind)))
-                if not self._dialect.is_event(incoming):
-                    return
+        if incoming[1] and self._is_answer(incoming):
+            return
         self._on_event(incoming)
 
     def lost(self, cause: Error) -> None:
@@ -223,6 +218,17 @@ class Link(Generic[M]):
         self._on_lost(cause)
 
     # --- inside ---------------------------------------------------------------------------------------------------------------
+
+    def _is_answer(self, incoming: Incoming) -> bool:
+        """Give it to whoever waits for it; False for what is (also) an event."""
+        waiting = self._correlator.resolve(incoming.correlation_id)
+        if waiting is not None:
+            self._answer(waiting, incoming)
+        elif self._correlator.is_late(incoming.correlation_id):
+            self._hooks.emit(LateReply(source=self._source, request=str(incoming.kind)))
+        else:
+            return False
+        return not self._dialect.is_event(incoming)
 
     def _answer(self, waiting: _Waiting[M], incoming: Incoming) -> None:
         try:
@@ -304,20 +310,18 @@ class Link(Generic[M]):
         next_at = self._turns.next_at(now)
         self._turn_timer = self._clock.call_at(next_at, self._call_turns) if next_at is not None and self.cause is None else None
 
-    def _arm(self) -> None:
-        self._timer = self._clock.call_at(self._keepalive.next_poll(), self._beat)
+    def _arm(self, transport: Transport) -> None:
+        self._timer = self._clock.call_at(self._keepalive.next_poll(), lambda: self._beat(transport))
 
-    def _beat(self) -> None:
-        if self.cause is not None or self._transport is None:
-            return
+    def _beat(self, transport: Transport) -> None:
         now = self._clock.monotonic()
         pulse = self._keepalive.poll(now)
         if pulse is Pulse.DEAD:
             self.fail(LinkLost(f"no sign of life from the server for {self._keepalive.silence(now):.0f} s"))
             return
         if pulse is Pulse.BEAT:
-            self._transport.send(self._dialect.heartbeat())
-        self._arm()
+            transport.send(self._dialect.heartbeat())
+        self._arm(transport)
 
 
 def _resume(turn: asyncio.Future[None]) -> None:

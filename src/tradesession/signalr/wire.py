@@ -37,6 +37,9 @@ class _Socket:
         self._wire = wire
         self.cause: Error | None = None
 
+    def heard(self) -> None:
+        """Whole messages are the signs of life here."""
+
     def received(self, frame: bytes) -> None:
         self._wire.received(self, frame)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
@@ -20,7 +21,10 @@ from tradesession.transports.tls import certificate_refused, is_loopback
 
 
 class Receiver(Protocol):
-    """Who gets what comes in. Neither method may wait."""
+    """Who gets what comes in. None of the methods may wait."""
+
+    def heard(self) -> None:
+        """A sign of life: bytes of frames came, be it of an unfinished one. Called before the frames in them are received."""
 
     def received(self, frame: bytes) -> None:
         """One whole frame. A tradesession Error raised here ends the connection with that cause."""
@@ -49,7 +53,7 @@ class Transport(Protocol):
         """Cut the socket now."""
 
 
-class StreamTransport(asyncio.Protocol):
+class StreamTransport(asyncio.Protocol, ABC):
     """A Transport over one TCP or TLS stream; subclasses know how frames lie in it."""
 
     def __init__(self, receiver: Receiver, clock: Clock) -> None:
@@ -63,9 +67,9 @@ class StreamTransport(asyncio.Protocol):
 
     # --- for subclasses -----------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def bytes_received(self, data: bytes) -> None:
         """Bytes from the peer. May raise a tradesession Error, which ends the connection."""
-        raise NotImplementedError
 
     def say_goodbye(self) -> bool:
         """Send what the protocol wants to be sent before an orderly close; whether the peer's answer is to be waited for."""
@@ -74,9 +78,9 @@ class StreamTransport(asyncio.Protocol):
     def received_after_goodbye(self, data: bytes) -> None:
         """Bytes that came after `say_goodbye`: nobody's, unless the answer to it is among them."""
 
+    @abstractmethod
     def send(self, frame: bytes) -> None:
         """See Transport."""
-        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         """Bytes to the peer; dropped when the connection is over, of which the Receiver knows."""
@@ -113,6 +117,8 @@ class StreamTransport(asyncio.Protocol):
         if self._lost:
             self.received_after_goodbye(data)
             return
+        if len(data) >= policy.LARGE_READ:
+            self._pause_for_a_turn()
         try:
             self.bytes_received(data)
         except Error as error:
@@ -172,6 +178,16 @@ class StreamTransport(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _pause_for_a_turn(self) -> None:
+        """Read no more until the event loop has come round: some loops bring many large chunks in one turn, more than streams may hold."""
+        assert self._transport is not None  # it has brought the chunk
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._resume_reading)
+
+    def _resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def _end(self, cause: Error) -> None:
         if not self._lost:
             self._lost = True
@@ -215,7 +231,7 @@ async def open_stream(
         raise certificate_refused(error, host, port) from None
     except ssl.SSLError as error:
         raise Unreachable(
-            f"{host}:{port} does not speak TLS as expected ({error.reason or 'handshake failed'}): is it the TLS port?"
+            f"{host}:{port} does not speak TLS as expected ({_reason(error) or 'handshake failed'}): is it the TLS port?"
         ) from None
     except OSError as error:
         raise Unreachable(f"{host}:{port} cannot be reached ({describe(error)}): check host, port and network") from None
@@ -229,7 +245,11 @@ def describe(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name does not resolve: {error.strerror}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or 'error'}"
+        return f"TLS: {_reason(error) or 'error'}"
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return type(error).__name__
+
+
+def _reason(error: ssl.SSLError) -> str | None:
+    return getattr(error, "reason", None)  # OpenSSL's errors have it, Python's own have not

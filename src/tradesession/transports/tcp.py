@@ -20,10 +20,11 @@ class TcpTransport(StreamTransport):
 
     def bytes_received(self, data: bytes) -> None:
         """See StreamTransport."""
+        self._receiver.heard()
         received = self._receiver.received
         for frame in self._decoder.feed(data):
             received(frame)
-            if self.is_lost:  # a frame ended the link: what lies behind it is nobody's
+            if self._lost:  # a frame ended the link: what lies behind it is nobody's
                 return
 
     def send(self, frame: bytes) -> None:

@@ -110,7 +110,8 @@ class WebSocketTransport(StreamTransport):
         for event in self._core.events_received():
             if isinstance(event, Response):
                 self._take_response()
-            elif isinstance(event, Frame):
+            else:
+                assert isinstance(event, Frame)  # a server's Request does not come to a client
                 self._take_frame(event)
             if self.is_lost:
                 return
@@ -145,6 +146,7 @@ class WebSocketTransport(StreamTransport):
             return  # pings and closes are answered by the core
         if frame.opcode is not Opcode.CONT and frame.opcode is not self._opcode:
             raise ProtocolError(f"the peer sent a {frame.opcode.name} message where {self._opcode.name} messages are agreed")
+        self._receiver.heard()  # pings do not count: they may come from something in between, with nobody behind it
         if frame.fin and not self._parts:
             self._receiver.received(bytes(frame.data))
             return
