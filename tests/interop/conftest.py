@@ -6,16 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.certificates import Files, make_certificate
-from tests.interop.environments import Environment
+from tests.interop.environments import API_CLIENT, OFFICIAL_SDK
 from tradesession.sandbox import Sandbox
-
-OFFICIAL_SDK = Environment(
-    "official-sdk",
-    # service-identity is what Twisted verifies host names with; the SDK, which verifies none, does not ask for it.
-    ("ctrader-open-api==0.9.2", "service-identity"),
-    ("3.11", "3.12", "3.13", "3.10"),
-)
-API_CLIENT = Environment("api-client", ("ctrader-api-client==0.12.0",), ("3.12", "3.13"))
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,10 @@ _PIP_TIMEOUT: Final = 900.0
 _PROBE_TIMEOUT: Final = 30.0
 
 
+class NoSuchPython(LookupError):
+    """The machine has none of the Python versions that an environment wants."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What is wanted: packages as pip names them, on one of the Python versions, the first that the machine has."""
@@ -33,7 +37,16 @@ class Environment:
     pythons: tuple[str, ...]
 
     def ensure(self) -> Path:
-        """The environment's interpreter. Without a Python for it the test is skipped; where CI=true it fails."""
+        """For tests: the environment's interpreter. Without a Python for it the test is skipped; where CI=true it fails."""
+        try:
+            return self.make()
+        except NoSuchPython as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+    def make(self) -> Path:
+        """The environment's interpreter. Raises NoSuchPython."""
         venv = DIRECTORY / self.name
         DIRECTORY.mkdir(exist_ok=True)
         with (DIRECTORY / f"{self.name}.lock").open("w") as lock, _locked(lock):
@@ -41,20 +54,28 @@ class Environment:
             stamp = venv / "made-from"
             if not (python.exists() and stamp.exists() and stamp.read_text() == repr(self)):
                 stamp.unlink(missing_ok=True)
-                self._make(venv)
+                self._fill(venv)
                 stamp.write_text(repr(self))
         return python
 
-    def _make(self, venv: Path) -> None:
+    def _fill(self, venv: Path) -> None:
         base = next(find_pythons(self.pythons), None)
         if base is None:
-            reason = f"{' and '.join(self.packages)} want Python {' or '.join(self.pythons)}, which this machine lacks"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
+            raise NoSuchPython(f"{' and '.join(self.packages)} want Python {' or '.join(self.pythons)}, which this machine lacks")
         _run(base, "-m", "venv", "--clear", str(venv))
         # One call for all packages: pip then finds versions that fit together.
         _run(str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *self.packages)
+
+
+OFFICIAL_SDK: Final = Environment(
+    "official-sdk",
+    # service-identity is what Twisted verifies host names with; the SDK, which verifies none, does not ask for it.
+    ("ctrader-open-api==0.9.2", "service-identity"),
+    ("3.11", "3.12", "3.13", "3.10"),
+)
+OFFICIAL_SDK_CPP: Final = Environment("official-sdk-cpp", ("ctrader-open-api==0.9.2", "service-identity"), ("3.10", "3.9"))
+"""Where the protobuf that the SDK pins comes with its C++ runtime: on later Pythons it is the one in Python."""
+API_CLIENT: Final = Environment("api-client", ("ctrader-api-client==0.12.0",), ("3.12", "3.13"))
 
 
 def find_pythons(versions: tuple[str, ...]) -> Iterator[str]:
