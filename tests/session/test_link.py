@@ -207,6 +207,15 @@ async def test_a_loss_ends_every_waiting_request_at_once_and_says_which_may_have
     assert (rig.causes, rig.link.cause, rig.transport.aborted, rig.link.in_flight) == ([cause], cause, True, 0)
 
 
+async def test_a_caller_who_is_cancelled_at_the_moment_of_a_loss_is_cancelled() -> None:
+    rig = Rig()
+    task = await rig.ask("x")
+    task.cancel()
+    rig.link.fail(LinkLost("the cable"))
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 async def test_only_the_first_reason_counts_and_it_is_told_once() -> None:
     rig = Rig()
     first = LinkLost("first")

@@ -8,6 +8,7 @@ import ssl
 import struct
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tradesession.errors import CertificateRefused, ConfigurationError, Error, L
 from tradesession.protocol.framing import encode_frame
 from tradesession.sandbox.authority import Authority, Flaw
 from tradesession.timing import AdjustableClock
+from tradesession.transports.stream import describe
 from tradesession.transports.tcp import TcpTransport, open_tcp
 from tradesession.transports.tls import tls_context
 
@@ -182,7 +184,7 @@ async def test_a_server_that_wants_a_certificate_of_the_client_ends_the_link(aut
 # --- the end ----------------------------------------------------------------------------------------------------------------------
 
 
-async def connected(listener: Listener, contexts: Contexts, **options: int) -> tuple[TcpTransport, Recorder]:
+async def connected(listener: Listener, contexts: Contexts, **options: Any) -> tuple[TcpTransport, Recorder]:
     receiver = Recorder()
     return await open_tcp("127.0.0.1", listener.port, receiver, tls=contexts[1], **options), receiver
 
@@ -273,6 +275,58 @@ async def test_a_frame_that_the_receiver_refuses_ends_the_connection_and_the_nex
         assert receiver.frames == [b"secret bytes"]
         shown = "".join(traceback.TracebackException.from_exception(cause, capture_locals=True).format())
         assert "secret bytes" not in shown
+
+
+async def test_any_byte_is_a_sign_of_life_be_it_only_a_part_of_a_frame(contexts: Contexts) -> None:
+    async with Listener(contexts[0]) as listener:
+        transport, receiver = await connected(listener, contexts)
+        peer = await listener.accept()
+        for byte in encode_frame(b"slow"):
+            before = receiver.heard_count
+            peer.send(bytes([byte]))
+            while receiver.heard_count == before:
+                await asyncio.sleep(0)
+        assert receiver.frames == [b"slow"]
+        transport.abort()
+
+
+async def test_a_receiver_that_ends_the_connection_itself_gets_nothing_more_of_the_same_chunk(contexts: Contexts) -> None:
+    class Ends(Recorder):
+        def received(self, frame: bytes) -> None:
+            super().received(frame)
+            transport.fail(LinkLost("enough"))
+
+    receiver = Ends()
+    async with Listener(contexts[0]) as listener:
+        transport = await open_tcp("127.0.0.1", listener.port, receiver, tls=contexts[1])
+        (await listener.accept()).send(encode_frame(b"one") + encode_frame(b"two"))
+        assert str(await receiver.end()) == "enough"
+        assert receiver.frames == [b"one"]
+
+
+async def test_a_transport_that_was_never_connected_can_be_closed_and_cut() -> None:
+    receiver = Recorder()
+    transport = TcpTransport(receiver, AdjustableClock(), 100)
+    transport.send(b"nobody")
+    transport.close()
+    await transport.aclose(1)
+    transport.abort()
+    assert (receiver.frames, receiver.causes) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), "the name does not resolve: try again"),
+        (ssl.SSLError(1, "no"), "TLS: error"),
+        (ConnectionResetError(104, "reset"), "reset"),
+        (ConnectionAbortedError("the handshake takes too long"), "the handshake takes too long"),
+        (OSError(), "OSError"),
+        (KeyError("detail"), "KeyError"),
+    ],
+)
+def test_an_error_of_the_system_is_told_in_a_few_words(error: Exception, told: str) -> None:
+    assert describe(error) == told
 
 
 async def test_bytes_that_arrive_behind_the_end_reach_nobody(contexts: Contexts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import logging
 import logging.config
@@ -250,6 +251,20 @@ async def test_a_server_that_does_not_answer_the_goodbye_is_cut_at_the_deadline(
         await clock.advance(0.2)
         await closing
         assert await peer.rest() == b""
+
+
+async def test_a_close_before_the_opening_was_answered_says_no_goodbye() -> None:
+    async with Listener() as listener:
+        receiver = Recorder()
+        opening = asyncio.ensure_future(opened(listener.port, receiver))
+        peer = await listener.accept()
+        await peer.until(b"\r\n\r\n")
+        (transport,) = (item for item in gc.get_objects() if type(item) is WebSocketTransport and not item.is_lost)
+        await transport.aclose(policy.CLOSE_TIMEOUT)
+        assert await peer.rest() == b""
+        opening.cancel()
+        await asyncio.wait([opening])
+        assert [str(cause) for cause in receiver.causes] == ["closed by this side"]
 
 
 async def test_a_server_that_breaks_the_protocol_after_our_goodbye_changes_nothing() -> None:
