@@ -84,7 +84,7 @@ class HubClient:
         while True:
             link = await self._usable(method, until - clock.monotonic(), budget)
             try:
-                return await link.invoke(method, arguments, timeout=until - clock.monotonic(), repeatable=repeatable)
+                return await link.invoke(method, arguments, until=until, budget=budget, repeatable=repeatable)
             except NotSent as error:
                 if isinstance(error, InvalidRequest) or link.cause is None or clock.monotonic() >= until:
                     raise  # the connection stands: it was the server that does not read
@@ -98,7 +98,7 @@ class HubClient:
         budget = line.config.call_timeout if timeout is None else timeout
         until = line.clock.monotonic() + budget
         link = await self._usable(method, budget, budget)
-        await link.send(method, arguments, timeout=until - line.clock.monotonic())
+        await link.send(method, arguments, until=until, budget=budget)
 
     # --- streams ----------------------------------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class HubClient:
                 if link is not line.link:
                     continue  # replaced while we waited
                 try:
-                    await link.invoke(method, arguments, timeout=until - clock.monotonic(), repeatable=True)
+                    await link.invoke(method, arguments, until=until, budget=budget, repeatable=True)
                 except (NotSent, LinkLost):
                     if link.cause is None or clock.monotonic() >= until:
                         raise
@@ -267,7 +267,7 @@ class HubClient:
             if undo is None or is_wanted or line.link is None:
                 return
             try:
-                await line.link.invoke(undo, intent.arguments, timeout=line.config.call_timeout, repeatable=True)
+                await line.repeat(line.link, undo, intent.arguments)
             except (NotSent, LinkLost):
                 return  # it went with its connection
 

@@ -165,6 +165,11 @@ class HubLine(Line):
         feed.close()
         self._look_aligned()
 
+    async def repeat(self, link: HubLink, target: str, arguments: tuple[Any, ...]) -> None:
+        """One call of the line's own on this connection, with the configuration's deadline. Raises as `HubLink.invoke` does."""
+        budget = self.config.call_timeout
+        await link.invoke(target, arguments, until=self.clock.monotonic() + budget, budget=budget, repeatable=True)
+
     # --- LinkOwner ---------------------------------------------------------------------------------------------------------------------
 
     def called(self, link: HubLink, call: Invocation) -> None:
@@ -302,7 +307,7 @@ class HubLine(Line):
         """Repeat every intent on this connection. Raises NotSent or LinkLost when that ends meanwhile."""
         for intent in tuple(self.intents):
             try:
-                await link.invoke(intent.target, intent.arguments, timeout=self.config.call_timeout, repeatable=True)
+                await self.repeat(link, intent.target, intent.arguments)
                 intent.cause = None
             except Rejected as refusal:
                 intent.cause = refusal

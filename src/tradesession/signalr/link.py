@@ -121,21 +121,22 @@ class HubLink:
 
     # --- calls ----------------------------------------------------------------------------------------------------------------------
 
-    async def invoke(self, target: str, arguments: Sequence[Any], *, timeout: float, repeatable: bool) -> Any:
-        """Call a method and wait for its result, at most `timeout` seconds; asynchronous iterables among the arguments are streamed to it.
+    async def invoke(self, target: str, arguments: Sequence[Any], *, until: float, budget: float, repeatable: bool) -> Any:
+        """Call a method and wait for its result; asynchronous iterables among the arguments are streamed to it.
+
+        `until` is the deadline on the clock, `budget` what the caller had set for it in seconds.
 
         Raises HubError, NotSent (InvalidRequest among them); after a deadline or a loss DeadlineExceeded or LinkLost for what is
         `repeatable`, OutcomeUnknown or CallLost for the rest. What a waiter gives up is cancelled on the server.
         """
-        called_at = self._clock.monotonic()
-        await self.wire.room(target, timeout)
+        await self.wire.room(target, until, budget)
         plain, streamed = _parted(arguments)
         outgoing = self.wire.machine.invoke(target, plain, len(streamed))
         call = self._calls[outgoing.invocation_id] = _Call(target, repeatable=repeatable)
         sent_at = self._clock.monotonic()
         self.wire.send(outgoing.data)
         self._upload(outgoing, target, streamed, call.fail)
-        timer = self._clock.call_at(called_at + timeout, lambda: call.expire(timeout))
+        timer = self._clock.call_at(until, lambda: call.expire(budget))
         outcome = "reply"
         try:
             return await call.future
@@ -149,9 +150,9 @@ class HubLink:
             seconds = self._clock.monotonic() - sent_at
             self._hooks.emit(RequestTimed(source=self._config.name, request=target, seconds=seconds, outcome=outcome))
 
-    async def send(self, target: str, arguments: Sequence[Any], *, timeout: float) -> None:
+    async def send(self, target: str, arguments: Sequence[Any], *, until: float, budget: float) -> None:
         """Call a method without waiting for anything; whether it exists, or fails, is not told. Raises NotSent."""
-        await self.wire.room(target, timeout)
+        await self.wire.room(target, until, budget)
         plain, streamed = _parted(arguments)
         outgoing = self.wire.machine.send(target, plain, len(streamed))
         self.wire.send(outgoing.data)
@@ -283,7 +284,7 @@ class HubLink:
                 stack.push_async_callback(items.aclose)
             try:
                 async for item in items:
-                    await self.wire.room(target, None)
+                    await self.wire.room(target)
                     data = self.wire.machine.upload(stream_id, item)
                     if data is None:
                         return  # no more is wanted

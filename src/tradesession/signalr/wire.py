@@ -130,18 +130,18 @@ class Wire:
         if self._socket is not None and self._opened is not None:
             self._opened.transport.send(data)
 
-    async def room(self, name: str, timeout: float | None) -> None:
-        """Wait until more may be sent, at most `timeout` seconds. Raises NotSent, naming what was to be sent."""
+    async def room(self, name: str, until: float | None = None, budget: float = 0.0) -> None:
+        """Wait until more may be sent, or until this time, of a budget of so many seconds. Raises NotSent, naming what was to be sent."""
         self._check_open(name)
         if self._has_room():
             return
         try:
-            async with deadline(self._clock, timeout):
+            async with deadline(self._clock, None if until is None else until - self._clock.monotonic()):
                 while not self._has_room():
                     await self._wait_for_room()
                     self._check_open(name)
         except TimeoutError:
-            raise NotSent(f"{name} was not sent within its {timeout:g} s: the server does not read") from None
+            raise NotSent(f"{name} was not sent within its {budget:g} s: the server does not read") from None
 
     # --- the end --------------------------------------------------------------------------------------------------------------------
 
