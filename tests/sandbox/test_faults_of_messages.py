@@ -28,10 +28,10 @@ def order(account_id: int) -> pb.ProtoOANewOrderReq:
     )
 
 
-async def test_orders_are_refused_by_name_for_there_is_no_book(sandbox: Sandbox, client: RawClient) -> None:
+async def test_what_the_sandbox_has_no_answer_to_is_refused_by_name(sandbox: Sandbox, client: RawClient) -> None:
     account = sandbox.ctrader.accounts[0]
     await client.authenticate(sandbox, account)
-    reply = await client.request(order(account.id))
+    reply = await client.request(pb.ProtoOAMarginCallListReq(ctidTraderAccountId=account.id))
     assert (reply.code, reply.message.ctidTraderAccountId) == ("UNSUPPORTED_MESSAGE", account.id)
 
 
@@ -268,6 +268,9 @@ def switches() -> Switches:
         ("unanswered-requests", "2106,ProtoOAVersionReq", "unanswered_requests", frozenset({2106, 2104})),
         ("first-spot", "missing", "first_spot", "missing"),
         ("wrong-certificate", "expired", "wrong_certificate", "expired"),
+        ("orders-unanswered", "executed", "orders_unanswered", "executed"),
+        ("reject-accepted-orders", "NO_QUOTES", "reject_accepted_orders", "NO_QUOTES"),
+        ("truncate-history", "7", "truncate_history", 7),
     ],
 )
 def test_a_fault_is_set_by_its_name(switches: Switches, name: str, value: str, attribute: str, expected: object) -> None:
@@ -285,6 +288,8 @@ def test_a_fault_is_set_by_its_name(switches: Switches, name: str, value: str, a
         ("glue-output", "x", "a number of seconds"),
         ("unanswered-requests", "ProtoOANothing", "numbers or message names"),
         ("first-spot", "late", "duplicate or before-reply"),
+        ("orders-unanswered", "", "executed or dropped"),
+        ("reject-accepted-orders", "", "the name of an error code"),
     ],
 )
 def test_a_wrong_fault_is_refused_with_what_would_be_right(switches: Switches, name: str, value: str, said: str) -> None:

@@ -170,15 +170,6 @@ async def test_a_lost_connection_takes_its_subscriptions_along(sandbox: Sandbox)
         assert (await client.request(subscribe(account, 1))).name == "ProtoOASubscribeSpotsRes"
 
 
-async def test_live_trend_bars_need_spots_and_are_then_refused_by_name(sandbox: Sandbox, client: RawClient) -> None:
-    account = sandbox.ctrader.accounts[0]
-    await client.authenticate(sandbox, account)
-    bars = pb.ProtoOASubscribeLiveTrendbarReq(ctidTraderAccountId=account.id, symbolId=1, period=pb.ProtoOATrendbarPeriod.M1)
-    assert (await client.request(bars)).code == "INVALID_REQUEST"
-    await client.request(subscribe(account, 1))
-    assert (await client.request(bars)).code == "UNSUPPORTED_MESSAGE"
-
-
 class Ear:
     def __init__(self) -> None:
         self.heard: list[pb.ProtoOASpotEvent] = []

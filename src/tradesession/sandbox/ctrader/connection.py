@@ -21,15 +21,17 @@ from tradesession.sandbox.ctrader.core import Core, Environment
 from tradesession.sandbox.ctrader.limits import Limiter
 from tradesession.sandbox.ctrader.outbox import Outbox
 from tradesession.sandbox.ctrader.refusal import NOT_AUTHORIZED, Refusal
-from tradesession.sandbox.ctrader.requests import handler_of
-from tradesession.sandbox.ctrader.state import Account, Application, Grant, Invalidation, Scope
+from tradesession.sandbox.ctrader.requests import Answer, handler_of
+from tradesession.sandbox.ctrader.state import Account, Application, Asked, Grant, Invalidation, Scope
 from tradesession.sandbox.ctrader.switches import selects
+from tradesession.sandbox.ctrader.trading.desk import Cause
 from tradesession.sandbox.ctrader.wire import Envelope, WireError, decode_envelope
 
 _APPLICATION_AUTH: Final = registry.payload_type_of(pb.ProtoOAApplicationAuthReq)
 _HEARTBEAT: Final = registry.payload_type_of(pb.ProtoHeartbeatEvent)
 _VERSION: Final = registry.payload_type_of(pb.ProtoOAVersionReq)
 _REFRESH: Final = registry.payload_type_of(pb.ProtoOARefreshTokenReq)
+_ORDERS: Final = frozenset(map(registry.payload_type_of, registry.ORDER_REQUESTS))
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds until a limit that was reached without effect is looked at again."""
@@ -85,21 +87,21 @@ class Connection:
         self.core.state.requests[registry.name_of(envelope.payload_type)] += 1
         if envelope.payload_type == _HEARTBEAT or selects(self.core.faults.unanswered_requests, envelope.payload_type):
             return
+        is_order = envelope.payload_type in _ORDERS
+        if is_order and self.core.faults.orders_unanswered == "dropped":
+            return
         try:
             self._admit(envelope.payload_type)
             request = self._parse(envelope)
+            self.core.state.log.append(Asked(type(request).__name__, self.core.clock.monotonic(), request))
             self._check_account(request)
-            answer = handler_of(type(request))(self, request)
+            if is_order:
+                self._trade(envelope, request)
+            else:
+                self._answer(envelope, handler_of(type(request))(self, request))
         except Refusal as refusal:
-            self._refuse(envelope, refusal)
-            return
-        for message in answer.before:
-            self._outbox.event(message)
-        self._outbox.reply(envelope, answer.reply)
-        for message in answer.after:
-            self._outbox.event(message)
-        if answer.then is not None:
-            self._outbox.then(answer.then)
+            if not (is_order and self.core.faults.orders_unanswered):
+                self._refuse(envelope, refusal)
 
     def frame_too_long(self, text: str) -> None:
         """Say so, and close: what follows in the stream cannot be told apart any more."""
@@ -115,9 +117,9 @@ class Connection:
 
     # --- to the client ---
 
-    def send_event(self, message: Message) -> None:
-        """Send what nobody asked for."""
-        self._outbox.event(message)
+    def send_event(self, message: Message, message_id: str | None = None) -> None:
+        """Send what nobody asked for, or what goes on answering a request, which gives its id."""
+        self._outbox.event(message, message_id)
 
     def authorize(self, account: Account, grant: Grant) -> None:
         """The account may be used here from now on."""
@@ -193,6 +195,23 @@ class Connection:
             raise Refusal("CANT_ROUTE_REQUEST", "Cannot route request", account_id=account_id)
         if not self.hears(account_id) and not isinstance(request, pb.ProtoOAAccountAuthReq):
             raise Refusal(self.core.settings.unauthorized_account_code, NOT_AUTHORIZED, account_id=account_id)
+
+    def _answer(self, envelope: Envelope, answer: Answer) -> None:
+        for message in answer.before:
+            self._outbox.event(message)
+        self._outbox.reply(envelope, answer.reply)
+        for message in answer.after:
+            self._outbox.event(message)
+        if answer.then is not None:
+            self._outbox.then(answer.then)
+
+    def _trade(self, envelope: Envelope, request: Message) -> None:
+        account_id: int = request.ctidTraderAccountId  # type: ignore[attr-defined]  # every order request has it
+        if self.authorized[account_id].scope == "accounts":
+            raise Refusal(self.core.settings.view_scope_code, "The access token does not allow trading", account_id=account_id)
+        cause = Cause(self, envelope.message_id, is_muted=self.core.faults.orders_unanswered == "executed")
+        account = self.core.state.accounts[account_id]
+        self.core.desk.submit(account, request, cause, lambda first: self._outbox.reply(envelope, first))
 
     def _refuse(self, envelope: Envelope | None, refusal: Refusal) -> None:
         self._outbox.refuse(envelope, refusal)

@@ -15,6 +15,7 @@ from tradesession.sandbox.ctrader.feed import Feed
 from tradesession.sandbox.ctrader.settings import Settings
 from tradesession.sandbox.ctrader.state import Closing, Grant, Invalidation, State
 from tradesession.sandbox.ctrader.switches import Switches
+from tradesession.sandbox.ctrader.trading import Desk
 
 if TYPE_CHECKING:
     from tradesession.sandbox.ctrader.connection import Connection
@@ -31,11 +32,14 @@ class Core:
     faults: Switches
     state: State
     feed: Feed
+    seed: int
+    desk: Desk = field(init=False)
     connections: dict[Connection, None] = field(default_factory=dict)
     """In the order in which they opened."""
     _expiries: dict[str, TimerHandle] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        self.desk = Desk(self.clock, self.settings, self.faults, self.feed, lambda: self.connections)
         self.state.on_invalidation(self._tell_everybody)
 
     def add(self, connection: Connection) -> None:
@@ -66,6 +70,7 @@ class Core:
     def close(self) -> None:
         """Stop what runs on the clock."""
         self.feed.close()
+        self.desk.close()
         for timer in self._expiries.values():
             timer.cancel()
         self._expiries.clear()

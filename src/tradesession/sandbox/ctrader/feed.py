@@ -1,17 +1,23 @@
-"""Prices: a seeded random walk for each symbol of each broker, told to whoever subscribed.
+"""Prices: a seeded random walk for each symbol of each broker, told to whoever subscribed, with the bars and order books that go with it.
 
 No sockets, no tasks: beats come from the clock, events go to the subscribers at once. Always holds: the ask is above the bid, and the
-sequence of a symbol's prices depends on the seed alone. What a subscriber hears is incremental: bid, ask, or both (section 8.2).
+sequence of a symbol's prices depends on the seed alone. What a subscriber hears is incremental: bid, ask, or both (section 8.2). Bars
+ride on what has a bid (section 8.3).
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Hashable
 from decimal import Decimal
 from typing import Final, Protocol
 
+from google.protobuf.message import Message
+
 from tradesession.clock import Clock, TimerHandle
 from tradesession.ctrader import messages as pb
+from tradesession.sandbox.ctrader.bars import LiveBars
+from tradesession.sandbox.ctrader.depth import Depth
 from tradesession.sandbox.ctrader.market import PRICE_SCALE, Symbol, symbol_by_name
 from tradesession.sandbox.ctrader.state import ALPHA, Broker
 
@@ -26,7 +32,7 @@ class Subscriber(Protocol):
     def hears(self, account_id: int) -> bool:
         """Whether the account is authorised there now."""
 
-    def send_event(self, message: pb.ProtoOASpotEvent) -> None:
+    def send_event(self, message: Message) -> None:
         """Send an event to the client."""
 
 
@@ -70,6 +76,14 @@ class Feed:
         self._clock = clock
         self._walks: dict[Symbol, Walk] = {}
         self._subscribers: dict[Symbol, dict[tuple[Subscriber, int], bool]] = {}
+        self._periods: dict[tuple[Subscriber, int, Symbol], list[pb.ProtoOATrendbarPeriod.ValueType]] = {}
+        self._watchers: dict[Symbol, dict[Hashable, None]] = {}
+        self._bars = LiveBars()
+        self._depth = Depth(seed)
+        self.on_tick: list[Callable[[Symbol], None]] = []
+        """Called for each symbol whose price has moved, when its subscribers have been told."""
+        self.bars_with_close = False
+        """Whether live bars have a close of their own, which real ones were never seen to have."""
         self._beat: TimerHandle | None = None
         self._paused = False
         self.interval = 0.2
@@ -89,6 +103,9 @@ class Feed:
     def close(self) -> None:
         """Forget every subscriber and stop."""
         self._subscribers.clear()
+        self._periods.clear()
+        self._watchers.clear()
+        self._depth.close()
         self._rest()
 
     # --- subscriptions ---
@@ -106,6 +123,7 @@ class Feed:
         """Send no more ticks of the symbol there."""
         listeners = self._subscribers.get(symbol, {})
         listeners.pop((subscriber, account_id), None)
+        self._periods.pop((subscriber, account_id, symbol), None)
         if not listeners:
             self._subscribers.pop(symbol, None)
 
@@ -115,6 +133,48 @@ class Feed:
             for who, account in list(listeners):
                 if who is subscriber and account_id in (None, account):
                     self.unsubscribe(subscriber, account, symbol)
+        self._depth.drop(subscriber, account_id)
+
+    def watch(self, symbol: Symbol, watcher: Hashable) -> None:
+        """Move the symbol though nobody may have subscribed to it."""
+        self._watchers.setdefault(symbol, {})[watcher] = None
+        self._arm()
+
+    def unwatch(self, symbol: Symbol, watcher: Hashable) -> None:
+        """The watcher does not need it to move any more."""
+        watchers = self._watchers.get(symbol, {})
+        watchers.pop(watcher, None)
+        if not watchers:
+            self._watchers.pop(symbol, None)
+
+    # --- bars and order books ---
+
+    def has_bars(self, subscriber: Subscriber, account_id: int, symbol: Symbol, period: pb.ProtoOATrendbarPeriod.ValueType) -> bool:
+        """Whether bars of that period ride on the symbol's ticks there."""
+        return period in self._periods.get((subscriber, account_id, symbol), ())
+
+    def subscribe_bars(self, subscriber: Subscriber, account_id: int, symbol: Symbol, period: pb.ProtoOATrendbarPeriod.ValueType) -> None:
+        """Let bars of that period ride on the symbol's ticks there; they end with the subscription to spots."""
+        self._periods.setdefault((subscriber, account_id, symbol), []).append(period)
+        self._bars.follow(symbol, period, self.last(symbol)[0], self._minute())
+
+    def unsubscribe_bars(self, subscriber: Subscriber, account_id: int, symbol: Symbol, period: pb.ProtoOATrendbarPeriod.ValueType) -> None:
+        """Let them ride no more."""
+        self._periods[subscriber, account_id, symbol].remove(period)
+
+    def has_depth(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> bool:
+        """Whether that account of that connection hears the symbol's order book."""
+        return self._depth.is_subscribed(subscriber, account_id, symbol)
+
+    def subscribe_depth(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> pb.ProtoOADepthEvent:
+        """Send the order book's changes there from now on; gives back the whole book, which goes first."""
+        event = self._depth.subscribe(subscriber, account_id, symbol, *self.last(symbol))
+        self._arm()
+        return event
+
+    def unsubscribe_depth(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> None:
+        """Send no more of the symbol's order book there."""
+        self._depth.unsubscribe(subscriber, account_id, symbol)
 
     # --- prices ---
 
@@ -147,10 +207,23 @@ class Feed:
             self._walks[symbol] = Walk(self._seed, symbol)
         return self._walks[symbol]
 
+    def _minute(self) -> int:
+        return int(self._clock.wall()) // 60
+
     def _tell(self, symbol: Symbol, bid: int | None, ask: int | None) -> None:
+        if bid is not None:
+            self._bars.tick(symbol, bid, self._minute())
         for (subscriber, account_id), timestamps in list(self._subscribers.get(symbol, {}).items()):
             if subscriber.hears(account_id):
-                subscriber.send_event(self._event(account_id, symbol, bid, ask, timestamps=timestamps))
+                event = self._event(account_id, symbol, bid, ask, timestamps=timestamps)
+                if bid is not None:
+                    close = bid if self.bars_with_close else None
+                    periods = self._periods.get((subscriber, account_id, symbol), ())
+                    event.trendbar.extend(self._bars.message(symbol, period, close=close) for period in periods)
+                subscriber.send_event(event)
+        self._depth.move(symbol, *self.last(symbol))
+        for listener in self.on_tick:
+            listener(symbol)
 
     def _event(self, account_id: int, symbol: Symbol, bid: int | None, ask: int | None, *, timestamps: bool) -> pb.ProtoOASpotEvent:
         event = pb.ProtoOASpotEvent(ctidTraderAccountId=account_id, symbolId=symbol.id)
@@ -165,8 +238,12 @@ class Feed:
     # --- the beat ---
 
     def _arm(self) -> None:
-        if self._beat is None and self._subscribers and not self._paused:
+        if self._beat is None and self._moving() and not self._paused:
             self._beat = self._clock.call_at(self._clock.monotonic() + self.interval, self._on_beat)
+
+    def _moving(self) -> list[Symbol]:
+        """The symbols whose price matters to anybody."""
+        return list(dict.fromkeys([*self._subscribers, *self._depth.heard_symbols(), *self._watchers]))
 
     def _rest(self) -> None:
         if self._beat is not None:
@@ -175,7 +252,7 @@ class Feed:
 
     def _on_beat(self) -> None:
         self._beat = None
-        for symbol in list(self._subscribers):
+        for symbol in self._moving():
             walk = self._walk(symbol)
             if not walk.is_quiet():
                 self._tell(symbol, *walk.step())

@@ -186,7 +186,7 @@ def trader(account: Account) -> pb.ProtoOATrader:
     return pb.ProtoOATrader(
         ctidTraderAccountId=account.id,
         balance=account.balance,
-        balanceVersion=1,
+        balanceVersion=account.balance_version,
         managerBonus=0,
         ibBonus=0,
         nonWithdrawableBonus=0,

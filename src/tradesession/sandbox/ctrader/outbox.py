@@ -1,7 +1,7 @@
 """What leaves a connection: replies, errors and events, in order, with the delay that is set and the faults of messages.
 
-No sockets, no tasks. Always holds: a reply carries the id of its request, an event carries none (unless a fault says so), and what
-was handed in first leaves first (unless a fault says so).
+No sockets, no tasks. Always holds: a reply carries the id of its request, an event carries none (unless it goes on answering a request, or
+a fault says so), and what was handed in first leaves first (unless a fault says so).
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class Outbox:
         """Answer a request, or bytes that were none, with an error."""
         self.reply(request or Envelope(0), self._error(refusal))
 
-    def event(self, message: Message) -> None:
-        """Send what nobody asked for."""
-        self._post(self._envelope(message, FOREIGN_ID if self._core.faults.foreign_message_ids else None))
+    def event(self, message: Message, message_id: str | None = None) -> None:
+        """Send what nobody asked for, or what goes on answering a request, which gives its id."""
+        foreign = FOREIGN_ID if self._core.faults.foreign_message_ids else None
+        self._post(self._envelope(message, message_id or foreign))
 
     def then(self, action: Callable[[], None]) -> None:
         """Do something when everything handed in so far has left."""
@@ -85,6 +86,14 @@ class Outbox:
         self._timers.clear()
 
     def _error(self, refusal: Refusal) -> Message:
+        if refusal.is_of_order:
+            route = self._core.settings.order_refusals
+            if route == "as seen":
+                route = "error" if refusal.code == "INVALID_REQUEST" else "order error"
+            if route == "order error":
+                return _order_error(refusal)
+            if route == "execution":
+                return _rejection(refusal)
         if self._core.settings.common_errors:
             common = pb.ProtoErrorRes(errorCode=refusal.code, description=refusal.description)
             if refusal.maintenance_end is not None:
@@ -132,3 +141,17 @@ class Outbox:
 
         timer = self._core.clock.call_at(self._core.clock.monotonic() + seconds, fire)
         self._timers.add(timer)
+
+
+def _order_error(refusal: Refusal) -> pb.ProtoOAOrderErrorEvent:
+    event = pb.ProtoOAOrderErrorEvent(ctidTraderAccountId=refusal.account_id, errorCode=refusal.code, description=refusal.description)
+    if refusal.order_id is not None:
+        event.orderId = refusal.order_id
+    if refusal.position_id is not None:
+        event.positionId = refusal.position_id
+    return event
+
+
+def _rejection(refusal: Refusal) -> pb.ProtoOAExecutionEvent:
+    kind = pb.ProtoOAExecutionType.ORDER_REJECTED
+    return pb.ProtoOAExecutionEvent(ctidTraderAccountId=refusal.account_id, executionType=kind, errorCode=refusal.code, isServerEvent=False)

@@ -23,6 +23,8 @@ class Refusal(Exception):
         retry_after: int | None = None,
         maintenance_end: int | None = None,
         close: str = "",
+        order_id: int | None = None,
+        position_id: int | None = None,
     ) -> None:
         super().__init__(f"{code}: {description}" if description else code)
         self.code = code
@@ -31,6 +33,10 @@ class Refusal(Exception):
         self.retry_after = retry_after
         self.maintenance_end = maintenance_end
         self.close = close
+        self.order_id = order_id
+        self.position_id = position_id
+        self.is_of_order = False
+        """Whether it answers an order request that was understood: such refusals have messages of their own."""
 
 
 class GrantRefused(Exception):

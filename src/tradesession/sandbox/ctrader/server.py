@@ -24,6 +24,7 @@ from tradesession.sandbox.ctrader.listener import Listener
 from tradesession.sandbox.ctrader.oauth import OAuthServer
 from tradesession.sandbox.ctrader.settings import Settings
 from tradesession.sandbox.ctrader.state import ACCESS_TOKEN_LIFETIME, ALPHA, BETA, Account, Grant, Scope, State
+from tradesession.sandbox.ctrader.trading.ledger import Ledger
 from tradesession.timing import AdjustableClock
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class CTraderSandbox:
         """The prices."""
         self.state = State(seed, clock, self.settings)
         """Applications, people, accounts, grants, and counters for assertions."""
-        self._core = Core(clock, self.settings, self.faults, self.state, self.feed)
+        self._core = Core(clock, self.settings, self.faults, self.state, self.feed, seed)
         self.ca_file = authority.ca_file
         """What a client has to trust."""
         self.redirect_uri = f"http://127.0.0.1:{_free_port()}/callback"
@@ -131,6 +132,11 @@ class CTraderSandbox:
     def connections(self) -> list[Connection]:
         """What is open now, oldest first."""
         return list(self._core.connections)
+
+    def book(self, account: Account | int) -> Ledger:
+        """What an account has, by its object or its id: orders, positions, deals. To look at, not to change."""
+        found = account if isinstance(account, Account) else self.state.accounts[account]
+        return self._core.desk.book(found).ledger
 
     # --- making and ending things ---
 

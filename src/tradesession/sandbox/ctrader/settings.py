@@ -63,12 +63,47 @@ class Settings:
     """Whether a token that runs out is announced by 2147 and 2164 to the connections that use it."""
     partial_subscription: bool = False
     """Whether a list of new and already subscribed symbols is taken for the new ones, or refused as a whole."""
+    bars_without_spots_code: Literal["INVALID_REQUEST", "NOT_SUBSCRIBED_TO_SPOTS"] = "INVALID_REQUEST"
+    """For live bars of a symbol whose spots are not subscribed: the first was seen, the second is in the enum."""
+    depth_needs_spots: bool = False
+    """Whether an order book is refused without a subscription to spots."""
     version: str = "sandbox-1"
 
     common_errors: bool = False
     """Whether errors travel as 50 (the common layer) or as 2142, which is what was seen."""
     max_connections: int | None = None
     """Application-authenticated connections of one application; one more is refused with CONNECTIONS_LIMIT_EXCEEDED."""
+
+    # --- trading (sections 9.2, 9.3, 9.6) ---
+    fill_latency: float = 0.01
+    """From the acceptance of an order to its fill. The real one was seen at 0.13."""
+    protection_latency: float = 0.003
+    """From a fill to the protective order."""
+    resize_latency: float = 0.01
+    """From a partial close to the protective order with the smaller volume."""
+    check_money: bool = True
+    """Whether an order is refused whose margin exceeds what is free."""
+    order_refusals: Literal["as seen", "order error", "error", "execution"] = "as seen"
+    """How a refused order request is answered: by 2132, by 2142, or by a 2126 that says ORDER_REJECTED. As seen, INVALID_REQUEST comes in
+    2142 and everything else in 2132."""
+    execution_ids: Literal["everyone", "origin"] = "everyone"
+    """Who sees the clientMsgId of the request behind an execution event: other connections too, or only the one that asked."""
+    pending_fill_by_server: bool = True
+    """Whether the fill of a pending order is flagged as the server's own doing."""
+    announce_protection_cancel: bool = False
+    """Whether the end of a position is followed by an event about the end of its protective order."""
+
+    # --- history (sections 8.3 to 8.5) ---
+    rows_per_page: int = 500
+    """Orders or deals in one answer."""
+    bars_per_page: int = 14_000
+    ticks_per_page: int = 5_000
+    bars_short_of_count: int = 0
+    """By how much an answer falls short of the count that was asked for: by none and by one were seen."""
+    bar_delay: float = 0.5
+    """From the end of a bar to its appearance in history."""
+    list_window: float = 604_800.0
+    """Widest window of the lists of orders and deals."""
 
     # --- OAuth over HTTP (section 7) ---
     echo_state: bool = True

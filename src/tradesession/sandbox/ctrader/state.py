@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import ipaddress
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
+
+from google.protobuf.message import Message
 
 from tradesession.clock import Clock
 from tradesession.sandbox.ctrader.refusal import GrantRefused, Refusal
@@ -72,6 +74,8 @@ class Account:
     ctid: Ctid = field(repr=False)
     balance: int = 0
     """In cents."""
+    balance_version: int = 1
+    """Grows with every change of the balance."""
     refusal: str = ""
 
 
@@ -126,6 +130,19 @@ class Invalidation:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request that arrived, `at` seconds on the sandbox's monotonic clock. The message may hold a secret and does not show."""
+
+    name: str
+    at: float
+    message: Message = field(repr=False)
+
+
+LOGGED: Final = 2_000
+"""Requests that the log holds; older ones go."""
+
+
 class State:
     """The world of one sandbox. Counters are there for assertions; the `add_…` methods may be called at any time."""
 
@@ -144,6 +161,8 @@ class State:
         """How many refreshes succeeded."""
         self.requests: Counter[str] = Counter()
         """How many messages of each name arrived, heartbeats too, over all connections."""
+        self.log: deque[Asked] = deque(maxlen=LOGGED)
+        """The latest requests that could be read, in the order of their arrival, heartbeats not among them."""
         self.opened = 0
         """How many connections got as far as their first byte inside TLS."""
         self.failed_handshakes = 0

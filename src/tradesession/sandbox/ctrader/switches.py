@@ -22,6 +22,8 @@ from tradesession.sandbox.authority import Flaw
 Selection = bool | Collection[int | type[Message]]
 """Which requests a fault hits: all of them, none, or those of the given payload types or classes."""
 
+Unanswered = Literal["", "executed", "dropped"]
+
 FirstSpot = Literal["", "duplicate", "before-reply", "after-tick", "missing"]
 
 
@@ -84,6 +86,13 @@ class Switches:
     first_spot: FirstSpot = _switch("", "the first price after a subscription: duplicate, before-reply, after-tick, missing", "first spot")
     no_heartbeats: bool = _switch(False, "the server sends no heartbeats of its own", "flag")
 
+    # --- trading and history ---
+    orders_unanswered: Unanswered = _switch("", "order requests get no answer: executed all the same, or dropped", "unanswered")
+    reject_accepted_orders: str = _switch("", "accepted orders are rejected after all, with that error code", "code")
+    duplicate_executions: bool = _switch(False, "execution events come twice, answers to orders too", "flag")
+    truncate_history: int = _switch(0, "answers about the past are cut to that many rows, and hasMore says nothing of it", "number")
+    zero_delta_high: bool = _switch(False, "past bars without deltaClose have no deltaHigh either, whatever their high", "flag")
+
     # --- sessions ---
     disconnect_after: float | None = _switch(None, "2148, then close, that many seconds after a connection opened", "seconds")
     account_disconnect_after: float | None = _switch(None, "2164 that many seconds after an account was authorised", "seconds")
@@ -127,6 +136,8 @@ class Switches:
                     return float(value)
                 case "from now":
                     return self._clock.monotonic() + float(value)
+                case "code":
+                    return _code(value)
                 case "payload types":
                     return _payload_types(value)
                 case _:
@@ -142,12 +153,14 @@ _FLAGS: Final = {"": True, "1": True, "true": True, "on": True, "yes": True, "0"
 _CHOICES: Final = {
     "flaw": get_args(Flaw),
     "first spot": tuple(filter(None, get_args(FirstSpot))),
+    "unanswered": tuple(filter(None, get_args(Unanswered))),
 }
 _FORMS: Final = {
     "flag": "on or =off, or without a value",
     "number": "a whole number",
     "seconds": "a number of seconds",
     "from now": "a number of seconds",
+    "code": "the name of an error code, such as NO_QUOTES",
     "payload types": "numbers or message names with commas between, or without a value for all of them",
     **{kind: " or ".join(choices) for kind, choices in _CHOICES.items()},
 }
@@ -160,6 +173,12 @@ def known_faults() -> dict[str, str]:
 
 def _choice(value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
+        raise ValueError(value)
+    return value
+
+
+def _code(value: str) -> str:
+    if not value:
         raise ValueError(value)
     return value
 

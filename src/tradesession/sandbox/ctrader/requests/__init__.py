@@ -14,12 +14,12 @@ from google.protobuf.message import Message
 if TYPE_CHECKING:
     from tradesession.sandbox.ctrader.connection import Connection
 
-from tradesession.sandbox.ctrader.requests import market, sessions, trading
+from tradesession.sandbox.ctrader.requests import history, lists, market, sessions, trading
 from tradesession.sandbox.ctrader.requests.answer import HANDLERS, Answer
 
 __all__ = ["Answer", "handler_of"]
 
-_MODULES = (market, sessions, trading)  # importing them fills the table
+_MODULES = (history, lists, market, sessions, trading)  # importing them fills the table
 
 
 def handler_of(cls: type[Message]) -> Callable[[Connection, Any], Answer]:

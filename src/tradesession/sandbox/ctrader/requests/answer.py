@@ -38,3 +38,9 @@ def answers(cls: type[R]) -> Callable[[Callable[[Connection, R], Answer]], Calla
         return function
 
     return enter
+
+
+def page_size(connection: Connection, usual: int) -> tuple[int, bool]:
+    """How many rows an answer about the past holds at most, and whether it keeps still about the rest (a fault)."""
+    cut = connection.core.faults.truncate_history
+    return (min(cut, usual), True) if cut else (usual, False)

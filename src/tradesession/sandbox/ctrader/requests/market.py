@@ -1,4 +1,4 @@
-"""What can be traded and at which price: assets, symbols, spot subscriptions. Facts: sections 8.2 and 9.1."""
+"""What can be traded and at which price: assets, symbols, subscriptions to spots, bars and order books. Facts: sections 8.2, 8.3, 9.1."""
 
 from __future__ import annotations
 
@@ -119,9 +119,51 @@ def unsubscribe_spots(connection: Connection, request: pb.ProtoOAUnsubscribeSpot
 
 @answers(pb.ProtoOASubscribeLiveTrendbarReq)
 def subscribe_live_trendbar(connection: Connection, request: pb.ProtoOASubscribeLiveTrendbarReq) -> Answer:
-    """Refused: without a spot subscription in the words of the real server, with one because there are no bars here."""
-    account_id = request.ctidTraderAccountId
+    """Bars ride on the spots from now on, so that these must be subscribed before."""
+    core, account_id = connection.core, request.ctidTraderAccountId
     symbol = _symbols(connection, account_id, [request.symbolId])[0]
-    if not connection.core.feed.is_subscribed(connection, account_id, symbol):
-        raise Refusal("INVALID_REQUEST", "Live trend bars need a subscription to spots first", account_id=account_id)
-    raise Refusal("UNSUPPORTED_MESSAGE", "The sandbox has no trend bars", account_id=account_id)
+    if not core.feed.is_subscribed(connection, account_id, symbol):
+        text = "Live trend bars need a subscription to spots first"
+        raise Refusal(core.settings.bars_without_spots_code, text, account_id=account_id)
+    if core.feed.has_bars(connection, account_id, symbol, request.period):
+        raise Refusal("ALREADY_SUBSCRIBED", f"Already subscribed to these bars of {symbol.id}", account_id=account_id)
+    core.feed.subscribe_bars(connection, account_id, symbol, request.period)
+    return Answer(pb.ProtoOASubscribeLiveTrendbarRes(ctidTraderAccountId=account_id))
+
+
+@answers(pb.ProtoOAUnsubscribeLiveTrendbarReq)
+def unsubscribe_live_trendbar(connection: Connection, request: pb.ProtoOAUnsubscribeLiveTrendbarReq) -> Answer:
+    """These bars ride no more."""
+    core, account_id = connection.core, request.ctidTraderAccountId
+    symbol = _symbols(connection, account_id, [request.symbolId])[0]
+    if not core.feed.has_bars(connection, account_id, symbol, request.period):
+        raise Refusal("INVALID_REQUEST", f"Not subscribed to these bars of {symbol.id}", account_id=account_id)
+    core.feed.unsubscribe_bars(connection, account_id, symbol, request.period)
+    return Answer(pb.ProtoOAUnsubscribeLiveTrendbarRes(ctidTraderAccountId=account_id))
+
+
+@answers(pb.ProtoOASubscribeDepthQuotesReq)
+def subscribe_depth(connection: Connection, request: pb.ProtoOASubscribeDepthQuotesReq) -> Answer:
+    """The whole order book of each symbol, then what changes."""
+    core, account_id = connection.core, request.ctidTraderAccountId
+    symbols = _symbols(connection, account_id, request.symbolId)
+    known = [str(symbol.id) for symbol in symbols if core.feed.has_depth(connection, account_id, symbol)]
+    if known:
+        raise Refusal("ALREADY_SUBSCRIBED", f"Already subscribed to the depth of {', '.join(known)}", account_id=account_id)
+    if core.settings.depth_needs_spots and not all(core.feed.is_subscribed(connection, account_id, symbol) for symbol in symbols):
+        raise Refusal("NOT_SUBSCRIBED_TO_SPOTS", "Depth needs a subscription to spots first", account_id=account_id)
+    books = [core.feed.subscribe_depth(connection, account_id, symbol) for symbol in symbols]
+    return Answer(pb.ProtoOASubscribeDepthQuotesRes(ctidTraderAccountId=account_id), after=books)
+
+
+@answers(pb.ProtoOAUnsubscribeDepthQuotesReq)
+def unsubscribe_depth(connection: Connection, request: pb.ProtoOAUnsubscribeDepthQuotesReq) -> Answer:
+    """Nothing more of these order books."""
+    core, account_id = connection.core, request.ctidTraderAccountId
+    symbols = _symbols(connection, account_id, request.symbolId)
+    unknown = [str(symbol.id) for symbol in symbols if not core.feed.has_depth(connection, account_id, symbol)]
+    if unknown:
+        raise Refusal("INVALID_REQUEST", f"Not subscribed to the depth of {', '.join(unknown)}", account_id=account_id)
+    for symbol in symbols:
+        core.feed.unsubscribe_depth(connection, account_id, symbol)
+    return Answer(pb.ProtoOAUnsubscribeDepthQuotesRes(ctidTraderAccountId=account_id))
