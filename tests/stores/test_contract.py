@@ -316,10 +316,11 @@ async def test_every_kind_of_change_has_a_revision_of_its_own(store: TokenStore)
     await store.reseal()
     await note()
     await store.remove(SLOT)
-    await note()
+    assert await store._revision(SLOT.key) == 0, "there is no record"
     await store.put(SLOT, token(3))
     await note()
     assert seen == sorted(set(seen))
+    assert len(seen) == 7
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------------------

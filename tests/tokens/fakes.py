@@ -1,14 +1,17 @@
 """What the tests of keepers share: an issuer of single-use tokens, a store that can be down, and time that is pushed by hand."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tradesession.clock import Clock, ManualClock
 from tradesession.errors import Error, ReauthorizationRequired, StoreUnreachable
+from tradesession.hooks import Record, TokenRotated
 from tradesession.secrets import Secret
-from tradesession.tokens.store import Row, Write
+from tradesession.tokens.keeper import TokenKeeper
+from tradesession.tokens.store import Row, StoredGrant, Write
 from tradesession.tokens.stores.memory import MemoryStore
 from tradesession.tokens.token import Slot, Token
 
@@ -153,3 +156,53 @@ async def while_time_passes(clock: ManualClock, work: Coroutine[Any, Any, T], li
         await asyncio.wait([task])
         raise TimeoutError(f"not done within {limit:g} virtual seconds")
     return await task
+
+
+class Bench:
+    """A keeper with its surroundings; `records` are what the hooks got."""
+
+    def __init__(self, lifetime: float | None = 3600.0) -> None:
+        self.clock = ManualClock()
+        self.store = FragileStore(self.clock)
+        self.issuer = Issuer(self.clock, lifetime)
+        self.records: list[Record] = []
+        self.keepers: list[TokenKeeper] = []
+
+    def keeper(self, seed: int = 1, **options: object) -> TokenKeeper:
+        chance = random.Random(seed).random
+        keeper = TokenKeeper(
+            SLOT,
+            self.store,
+            self.issuer,
+            clock=self.clock,
+            hooks=[self.records.append],
+            random=chance,
+            **options,  # type: ignore[arg-type]
+        )
+        self.keepers.append(keeper)
+        return keeper
+
+    @property
+    def rotations(self) -> list[tuple[int, bool]]:
+        """Generation and `saved` of each TokenRotated."""
+        return [(record.generation, record.saved) for record in self.records if isinstance(record, TokenRotated)]
+
+    async def consent(self) -> Token:
+        return await self.store.put(SLOT, self.issuer.consent())
+
+    async def expired(self) -> None:
+        """A first pair in the store whose access token is over."""
+        await self.consent()
+        await advance(self.clock, (self.issuer.lifetime or 0) + 1)
+
+    async def stored(self) -> StoredGrant:
+        """What the store has, whatever state it is in."""
+        was_down, self.store.is_down = self.store.is_down, False
+        grant = await self.store.load(SLOT)
+        self.store.is_down = was_down
+        assert grant is not None
+        return grant
+
+    async def aclose(self) -> None:
+        for keeper in self.keepers:
+            await while_time_passes(self.clock, keeper.aclose())

@@ -2,56 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
-import pytest
-
-from tests.tokens.fakes import SLOT, FragileStore, Issuer, advance, settle, while_time_passes
-from tradesession.clock import ManualClock
-from tradesession.hooks import Record
-from tradesession.tokens.keeper import TokenKeeper
+from tests.tokens.fakes import SLOT, Bench, advance, settle
 from tradesession.tokens.token import Token, TokenState
-
-
-class Bench:
-    """A keeper with its surroundings; `records` are what the hooks got."""
-
-    def __init__(self, lifetime: float | None = 3600.0) -> None:
-        self.clock = ManualClock()
-        self.store = FragileStore(self.clock)
-        self.issuer = Issuer(self.clock, lifetime)
-        self.records: list[Record] = []
-        self.keepers: list[TokenKeeper] = []
-
-    def keeper(self, seed: int = 1, **options: object) -> TokenKeeper:
-        chance = random.Random(seed).random
-        keeper = TokenKeeper(
-            SLOT,
-            self.store,
-            self.issuer,
-            clock=self.clock,
-            hooks=[self.records.append],
-            random=chance,
-            **options,  # type: ignore[arg-type]
-        )
-        self.keepers.append(keeper)
-        return keeper
-
-    async def consent(self) -> Token:
-        return await self.store.put(SLOT, self.issuer.consent())
-
-    async def expired(self) -> None:
-        """A first pair in the store whose access token is over."""
-        await self.consent()
-        await advance(self.clock, (self.issuer.lifetime or 0) + 1)
-
-
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    yield bench
-    for keeper in bench.keepers:
-        await while_time_passes(bench.clock, keeper.aclose())
 
 
 async def test_a_fresh_token_is_handed_out_without_any_exchange(bench: Bench) -> None:

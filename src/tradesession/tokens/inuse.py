@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from tradesession import policy
-from tradesession.errors import ReauthorizationRequired, TokenEndpointUnreachable, TokenError
+from tradesession.errors import TokenEndpointUnreachable, TokenError
 from tradesession.secrets import Secret
 from tradesession.tokens.renewal import DEFAULT_POLICY, NEVER, Life, Need, RenewalPolicy, pause_after, refusal_pause, spacing
 from tradesession.tokens.token import Token, TokenState
+from tradesession.verdict import Action, Level, Verdict
 
 _NO_LIFE: Final = Life(mandatory_at=-NEVER, ends_at=-NEVER)
 _URGENT_LENGTH: Final = 600.0  # of a life, for the pauses while there is no good token: they stay below half a minute
@@ -90,7 +91,7 @@ class TokenInUse:
     def suits(self, need: Need, now: float) -> Token | None:
         """The token, if it meets the need, or is so young that an exchange would bring no better one."""
         token = self.token
-        if token is None or token.access == self.refused:
+        if token is None or token.access == self.refused or need.later:
             return None
         if need.is_met_by(token, self.life, now):
             return token
@@ -99,7 +100,7 @@ class TokenInUse:
     def lasts(self, need: Need, now: float) -> Token | None:
         """The token, if it will do although it should be renewed and cannot be."""
         token = self.token
-        if token is None or token.access in (self.refused, need.unlike) or now + need.min_ttl >= self.life.ends_at:
+        if token is None or need.later or token.access in (self.refused, need.unlike) or now + need.min_ttl >= self.life.ends_at:
             return None
         return token
 
@@ -147,7 +148,7 @@ class Failures:
         is_good = in_use.suits(Need(), now) is not None
         length = in_use.life.length if is_good else min(in_use.life.length, _URGENT_LENGTH)
         self.until = now + pause_after(error, self._count, length, chance)
-        if isinstance(error, ReauthorizationRequired):
+        if isinstance(error, TokenError) and error.verdict.needs_human:
             self.until = now  # the store is asked each time: a person may have brought in a new token
             if in_use.token is not None:
                 self.barred = (in_use.token.generation, error)
@@ -155,13 +156,15 @@ class Failures:
     @property
     def needs_person(self) -> bool:
         """Whether trying again without a newer token is pointless."""
-        return isinstance(self.error, ReauthorizationRequired)
+        return isinstance(self.error, TokenError) and self.error.verdict.needs_human
 
     def standing(self, now: float) -> Exception | None:
         """The error to give to whoever asks before the pause is over."""
         if self.error is None or now >= self.until:
             return None
         left = self.until - now
-        if isinstance(self.error, TokenEndpointUnreachable):
-            return TokenEndpointUnreachable(f"{self.error}; the next try is in {left:.0f} s", retry_after=left)
+        if isinstance(self.error, TokenEndpointUnreachable) and self.error.verdict.is_retryable:
+            error = TokenEndpointUnreachable(f"{self.error}; the next try is in {left:.0f} s", retry_after=left)
+            error.verdict = Verdict(Action.RETRY_AFTER, Level.TOKEN, after=left)
+            return error
         return self.error

@@ -113,11 +113,8 @@ class TokenKeeper:
 
     async def renew(self) -> Token:
         """Another token than the one in use, whatever its age and however the grant stands: a person asked."""
-        self._check_open()
-        if self._in_use.token is None and (grant := await self._store.load(self.slot)) is not None:
-            self._hear(grant)
         token = self._in_use.token
-        return await self._obtain(Need(unlike=token.access if token is not None else None, anyway=True))
+        return await self._obtain(Need(unlike=token.access if token is not None else None, later=token is None, anyway=True))
 
     def changes(self) -> TokenChanges:
         """An async iterator over the tokens that come from now on, here or in another process that shares the store."""
@@ -156,7 +153,10 @@ class TokenKeeper:
                 raise TokenError(f"the renewal of {self.slot} was cancelled from outside; ask again")
             if (error := flight.task.exception()) is not None:
                 return self._despite(error, need)
-            if flight.rotation.need.covers(need) and (token := self._in_use.lasts(replace(need, min_ttl=0.0), now)) is not None:
+            if (
+                flight.rotation.need.covers(need)
+                and (token := self._in_use.lasts(replace(need, min_ttl=0.0, later=False), now)) is not None
+            ):
                 return token
 
     def _despite(self, error: BaseException, need: Need) -> Token:
@@ -245,8 +245,10 @@ class TokenKeeper:
             if self._flight is None and now >= due and (token := self._in_use.token) is not None:
                 self._launch(Need(unlike=token.access, not_due=True))
             seconds = due - now if self._flight is None else NEVER
+            if -NEVER < self._in_use.ends_at < NEVER:  # only then a jump of the clock matters
+                seconds = min(seconds, policy.CLOCK_CHECK)
             try:
-                async with deadline(self._clock, min(seconds, policy.CLOCK_CHECK)):
+                async with deadline(self._clock, seconds if seconds < NEVER else None):
                     await self._rescheduled.wait()
             except TimeoutError:
                 continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tradesession import policy
-from tradesession.errors import StoreError, TokenEndpointUnreachable, TokenRefused
+from tradesession.errors import Error, StoreError, TokenEndpointUnreachable, TokenRefused
 from tradesession.secrets import Secret
 from tradesession.tokens.stored import GrantStatus, StoredGrant
 from tradesession.tokens.token import Token, TokenState
@@ -115,6 +115,8 @@ def pause_after(error: Exception, failures: int, length: float, chance: float) -
     """Seconds to leave the endpoint or the store alone after the `failures`-th failed renewal in a row."""
     if isinstance(error, StoreError):
         return save_pause(failures, chance)
+    if isinstance(error, Error) and error.verdict.after is not None:
+        return error.verdict.after
     if isinstance(error, TokenRefused):
         return policy.TOKEN_REFUSED_PAUSE
     if isinstance(error, TokenEndpointUnreachable):
@@ -149,12 +151,14 @@ def _spread(first: float, limit: float, failures: int, chance: float) -> float:
 class Need:
     """What somebody needs of a token: so many seconds of life left, another one than the refused one, one that is not due yet.
 
-    `anyway` goes past DEAD and UNCERTAIN: a person asked.
+    `later` asks for a later generation than the store has at first, whichever that is. `anyway` goes past DEAD and UNCERTAIN: a person
+    asked.
     """
 
     min_ttl: float = 0.0
     unlike: Secret | None = None
     not_due: bool = False
+    later: bool = False
     anyway: bool = False
 
     def is_met_by(self, token: Token, life: Life, now: float) -> bool:
@@ -166,7 +170,8 @@ class Need:
     def covers(self, other: Need) -> bool:
         """Whether a renewal for this need has done what can be done for the other."""
         is_other_than = other.unlike is None or self.unlike == other.unlike
-        return self.min_ttl >= other.min_ttl and is_other_than and (self.anyway or not other.anyway)
+        asks_as_much = self.later >= other.later and self.anyway >= other.anyway and self.min_ttl >= other.min_ttl
+        return is_other_than and asks_as_much
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------------------
@@ -226,7 +231,8 @@ def plan(grant: StoredGrant | None, need: Need, sight: Sight, numbers: RenewalPo
     """What to do with what the store holds."""
     if grant is None:
         return ExchangeNow(None)
-    if need.is_met_by(grant.token, sight.life, sight.now) or _is_newest(grant, need, sight):
+    is_later = grant.generation > sight.newer_than
+    if (is_later or not need.later) and (need.is_met_by(grant.token, sight.life, sight.now) or (is_later and _will_do(grant, need, sight))):
         return Adopt(grant)
     if grant.status is GrantStatus.USABLE:
         return ExchangeNow(grant)
@@ -244,8 +250,6 @@ def plan(grant: StoredGrant | None, need: Need, sight: Sight, numbers: RenewalPo
     return Refuse(grant, GrantStatus.UNCERTAIN, left) if left > 0 else ExchangeNow(grant, grant.attempts + 1)
 
 
-def _is_newest(grant: StoredGrant, need: Need, sight: Sight) -> bool:
-    """Whether somebody renewed since the need arose: then another exchange would bring nothing better."""
-    return (
-        Need(unlike=need.unlike).is_met_by(grant.token, sight.life, sight.now) and grant.generation > sight.newer_than and not need.not_due
-    )
+def _will_do(grant: StoredGrant, need: Need, sight: Sight) -> bool:
+    """Whether a token that somebody got since the need arose is as good as another exchange would bring."""
+    return not need.not_due and Need(unlike=need.unlike).is_met_by(grant.token, sight.life, sight.now)

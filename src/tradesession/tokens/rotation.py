@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tradesession import policy
 from tradesession.clock import Clock
@@ -26,11 +27,29 @@ from tradesession.errors import (
 from tradesession.tasks import TaskOwner
 from tradesession.timing import deadline, sleep
 from tradesession.tokens.exchange import Exchange
-from tradesession.tokens.renewal import NEVER, Adopt, ExchangeNow, Life, Need, Refuse, RenewalPolicy, Sight, Watch, plan, retry_pause
+from tradesession.tokens.renewal import (
+    NEVER,
+    Adopt,
+    ExchangeNow,
+    Life,
+    Need,
+    Plan,
+    Refuse,
+    RenewalPolicy,
+    Sight,
+    Watch,
+    doubt_pause,
+    plan,
+    retry_pause,
+)
 from tradesession.tokens.store import GrantStatus, Lease, StoredGrant, TokenStore, holder_of
 from tradesession.tokens.token import Slot, Token
+from tradesession.verdict import Action, Level, Verdict
 
 _log = logging.getLogger("tradesession.tokens.keeper")
+
+_CONSENT: Final = "give consent again (`tradesession login`)"
+_SPENT: Final = f"the refresh token may be spent: if it is, {_CONSENT}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +98,7 @@ async def save(context: Context, token: Token) -> StoredGrant | None:
             _log.warning("%s: generation %d was not saved, the store has %d already", slot, token.generation, stored.generation)
             return stored
         if stored is None and expected == 0:
-            raise ReauthorizationRequired(f"the token of {slot} was removed from the store: give consent again (`tradesession login`)")
+            raise ReauthorizationRequired(f"the token of {slot} was removed from the store: {_CONSENT}")
         expected = 0 if stored is None else stored.generation
 
 
@@ -178,7 +197,7 @@ class Rotation:
             return self._held_life  # which knows of jumps of the clock, and keeps its jitter
         return self._context.life(grant.token, grant.age)
 
-    def _plan(self, grant: StoredGrant | None) -> Adopt | ExchangeNow | Watch | Refuse:
+    def _plan(self, grant: StoredGrant | None) -> Plan:
         if grant is None:
             return ExchangeNow(None)
         now = self._clock.monotonic()
@@ -239,9 +258,10 @@ class Rotation:
         except TokenError:
             raise
         except TimeoutError as error:
-            raise UncertainExchange(f"the exchange for {self._slot} was not answered within {limit:g} s") from error
+            raise UncertainExchange(f"the exchange for {self._slot} was not answered within {limit:g} s; {_SPENT}") from error
         except Exception as error:
-            raise UncertainExchange(f"the exchange for {self._slot} failed with {type(error).__name__}, and may have been sent") from error
+            kind = type(error).__name__
+            raise UncertainExchange(f"the exchange for {self._slot} failed with {kind} and may have been sent; {_SPENT}") from error
 
     async def _hold(self, lease: Lease) -> None:
         while True:
@@ -268,7 +288,7 @@ class Rotation:
 
     async def _settled(self, old: Token | None, error: TokenError, attempt: int, unanswered: TokenError | None = None) -> TokenError:
         """Write down what a failed exchange means for the grant; the error to raise."""
-        status, sent, error = _meaning(error, attempt, unanswered)
+        status, sent, error = _meaning(error, attempt, unanswered, self._context.numbers)
         if old is None or (not old.refresh and status is not GrantStatus.DEAD):
             return error
         try:
@@ -280,16 +300,15 @@ class Rotation:
         return error
 
 
-def _meaning(error: TokenError, attempt: int, unanswered: TokenError | None) -> tuple[GrantStatus, int, TokenError]:
+def _meaning(error: TokenError, attempt: int, unanswered: TokenError | None, numbers: RenewalPolicy) -> tuple[GrantStatus, int, TokenError]:
     """What the last error says of the grant, in the light of earlier attempts without an answer; how many were sent; what to raise."""
-    if isinstance(error, UncertainExchange):
-        return GrantStatus.UNCERTAIN, attempt, error
     earlier = attempt - 1
+    if isinstance(error, UncertainExchange):
+        return GrantStatus.UNCERTAIN, attempt, _in_doubt(str(error), doubt_pause(attempt) if numbers.repeat_unanswered else NEVER)
     if isinstance(error, ReauthorizationRequired):
         if earlier:
-            error = ReauthorizationRequired(
-                f"{error}; an exchange of this refresh token before got no answer, and has most likely spent it"
-            )
+            hint = "an exchange of this refresh token before got no answer, and has most likely spent it"
+            error = ReauthorizationRequired(f"{error}; {hint}")
         return GrantStatus.DEAD, attempt, error
     if not earlier:
         return GrantStatus.USABLE, 0, error
@@ -299,14 +318,24 @@ def _meaning(error: TokenError, attempt: int, unanswered: TokenError | None) -> 
 
 
 def _refused(step: Refuse) -> TokenError:
+    """The error for a grant that leads no further now."""
     grant = step.grant
     if step.status is GrantStatus.DEAD:
-        return ReauthorizationRequired(grant.cause or "the grant is dead: give consent again (`tradesession login`)")
-    cause = (
-        grant.cause or f"an exchange begun by {holder_of(grant)} {grant.since:.0f} s ago got no answer, and the refresh token may be spent"
-    )
-    when = f"it is tried again in {step.seconds:.0f} s" if step.seconds < NEVER else "it is not tried again"
-    return UncertainExchange(f"{cause}; {when}; to go on at once, give consent again (`tradesession login`)")
+        return ReauthorizationRequired(grant.cause or f"the grant is dead: {_CONSENT}")
+    cause = grant.cause or f"an exchange begun by {holder_of(grant)} {grant.since:.0f} s ago got no answer; {_SPENT}"
+    if step.seconds == NEVER:
+        return _in_doubt(f"{cause}; it is not tried again", NEVER)
+    return _in_doubt(f"{cause}; it is tried again in {step.seconds:.0f} s", step.seconds)
+
+
+def _in_doubt(message: str, pause: float) -> UncertainExchange:
+    """An uncertain outcome, with the pause that the judge shall keep; without an end, a person is needed."""
+    error = UncertainExchange(message)
+    if pause == NEVER:
+        error.verdict = Verdict(Action.REAUTHORIZE, Level.TOKEN)
+    else:
+        error.verdict = Verdict(Action.RETRY_AFTER, Level.TOKEN, after=pause)
+    return error
 
 
 def _is_superseded(grant: StoredGrant, seed: Token) -> bool:

@@ -283,7 +283,7 @@ class TokenStore(ABC):
 
     @abstractmethod
     async def _revision(self, key: str) -> int:
-        """The row's revision; 0 when there is no row."""
+        """The row's revision; 0 when there is no row, or it is removed."""
 
     @abstractmethod
     async def _keys(self) -> list[str]:

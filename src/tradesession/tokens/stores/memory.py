@@ -49,7 +49,7 @@ class MemoryStore(TokenStore):
 
     async def _revision(self, key: str) -> int:
         record = self._records.get(key)
-        return 0 if record is None else record.row.revision
+        return 0 if record is None or record.row.is_removed else record.row.revision
 
     async def _keys(self) -> list[str]:
         return [key for key, record in self._records.items() if not record.row.is_removed]

@@ -250,9 +250,9 @@ class PostgresStore(TokenStore):
         return Row(by=fields.pop("actor"), **fields)
 
     async def _revision(self, key: str) -> int:
+        statement = "SELECT revision FROM {schema}.grants WHERE slot = $1 AND status <> $2"
         async with self._connection() as connection:
-            found = await connection.fetchval(self._sql("SELECT revision FROM {schema}.grants WHERE slot = $1"), key)
-        return int(found or 0)
+            return int(await connection.fetchval(self._sql(statement), key, REMOVED) or 0)
 
     async def _keys(self) -> list[str]:
         async with self._connection() as connection:

@@ -280,7 +280,7 @@ class RedisStore(TokenStore):
         )
 
     async def _revision(self, key: str) -> int:
-        return int(await self._run("return stored('revision') or '0'", key))
+        return int(await self._run("return stored('status') ~= 'removed' and stored('revision') or '0'", key))
 
     async def _keys(self) -> list[str]:
         return [_text(key) for key in await self._run("return redis.call('SMEMBERS', slots)", "")]

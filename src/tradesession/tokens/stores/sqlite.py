@@ -175,7 +175,9 @@ class _Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Check what the file is, and bring it to this version's schema; a file of another kind or of a later version is not touched."""
+        connection.execute("BEGIN")  # one view of the file, as another process may be making it at this moment
         version = self._identify(connection)
+        connection.execute("ROLLBACK")
         if version == VERSION:
             connection.execute("PRAGMA synchronous=FULL")
             return
@@ -258,7 +260,7 @@ class _Database:
 
     def revision(self, key: str) -> int:
         """See TokenStore._revision."""
-        found = self._execute("SELECT revision FROM grants WHERE slot = ?", key).fetchone()
+        found = self._execute("SELECT revision FROM grants WHERE slot = ? AND status <> ?", key, REMOVED).fetchone()
         return int(found[0]) if found is not None else 0
 
     def keys(self) -> list[str]:
