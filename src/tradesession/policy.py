@@ -21,6 +21,10 @@ CLOSE_TIMEOUT: Final = 2.0
 REQUEST_TIMEOUT: Final = 10.0
 """A request without a deadline of its own: 40 to 60 ms is usual, a cold history request takes seconds."""
 
+AUTHORISATIONS_AT_ONCE: Final = 40
+"""Accounts of one connection whose authorisation is under way together: a second's quota, so that nothing is slower for it, and a server
+that works through them one by one, at 60 ms each, stays far within the time limit of a step with its hundreds of accounts."""
+
 # --- frames -----------------------------------------------------------------------------------------------------------------
 
 MAX_FRAME: Final = 15_000_000

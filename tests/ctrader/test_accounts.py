@@ -104,6 +104,13 @@ def test_a_broker_that_is_no_utf8_is_text_all_the_same() -> None:
     assert str(account) == "5 (\ufffdB, demo or live)"
 
 
+def test_an_id_is_the_same_number_in_the_list_and_in_requests() -> None:
+    highest = Account.of(pb.ProtoOACtidTraderAccount(ctidTraderAccountId=2**63 - 1))
+    beyond = Account.of(pb.ProtoOACtidTraderAccount(ctidTraderAccountId=2**64 - 5))  # the list alone has it unsigned
+    assert (highest.id, beyond.id) == (2**63 - 1, -5)
+    assert pb.ProtoOAAccountAuthReq(ctidTraderAccountId=beyond.id, accessToken="token").ctidTraderAccountId == -5
+
+
 def test_an_account_reads_as_what_is_known_of_it() -> None:
     assert str(DEMO) == "1 (login 101, Pepper, demo)"
     assert str(LIVE) == "3 (login 103, Pepper, live)"

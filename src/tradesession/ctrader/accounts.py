@@ -51,7 +51,7 @@ class Account:
     def of(cls, message: ProtoOACtidTraderAccount) -> Account:
         """An account as the account list tells it."""
         return cls(
-            message.ctidTraderAccountId,
+            _signed(message.ctidTraderAccountId),
             login=message.traderLogin if message.HasField("traderLogin") else None,
             is_live=message.isLive if message.HasField("isLive") else None,
             broker=text(message.brokerTitleShort),
@@ -146,6 +146,11 @@ class Accounts(Sequence[Account]):
 
     def __repr__(self) -> str:
         return f"<Accounts {self}>"
+
+
+def _signed(number: int) -> int:
+    """The same 64 bits as every other message has them: the account list alone writes the id as uint64, the rest as int64."""
+    return number - (1 << 64) if number >> 63 else number
 
 
 def choose(granted: Sequence[Account], config: Config, *, is_one_of_two: bool = False) -> Accounts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from tradesession.errors import Error, LinkLost, NotSent
 from tradesession.hooks import AccountChanged, StepTimed
 from tradesession.protocol.backoff import Backoff
 from tradesession.protocol.turns import TokenBucket, Turns
-from tradesession.session.link import Incoming, Link
+from tradesession.session.link import Envelope, Link
 from tradesession.session.services import Services
 from tradesession.session.supervisor import Line
 from tradesession.tasks import TaskOwner
@@ -60,7 +60,7 @@ class OpenApiLine(Line):
         *,
         is_one_of_two: bool,
         chance: Callable[[], float],
-        on_event: Callable[[OpenApiLine, Incoming], None],
+        on_event: Callable[[OpenApiLine, Envelope], None],
         restore_account: Callable[[Account], Awaitable[None]],
     ) -> None:
         self.name = f"ctrader {config.environment}"
@@ -78,6 +78,7 @@ class OpenApiLine(Line):
         self._on_event = on_event
         self._restore_account = restore_account
         self._watches: dict[int, _AccountWatch] = {}
+        self._authorising = asyncio.Semaphore(policy.AUTHORISATIONS_AT_ONCE)
         self._tasks = TaskOwner()
         self._resources = ExitStack()
         self._lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -118,15 +119,14 @@ class OpenApiLine(Line):
             watch.begin(started)
             self._spawn(watch.run(), f"{self.name} account {watch.account.id}")
         self._spawn(self._follow_rotations(), f"{self.name} rotations")
-        await self._before_the_loss(asyncio.gather(*(watch.tried.wait() for watch in watches)))
+        await self._before_the_loss([watch.tried for watch in watches])
         if is_first_time and mine and not any(account.state is AccountState.AUTHORIZED for account in mine):
             raise next(account.cause for account in mine if account.cause is not None)
         self.open.set()
 
     async def restore(self) -> None:
         """See Line. Each account's watch brings its subscriptions back; here is what they have not done yet."""
-        restored = asyncio.gather(*(watch.restored.wait() for watch in self._watches.values()))
-        await self._before_the_loss(restored)
+        await self._before_the_loss([watch.restored for watch in self._watches.values()])
 
     async def lost(self) -> Exception:
         """See Line."""
@@ -209,10 +209,18 @@ class OpenApiLine(Line):
         if not self._lost.done():
             self._lost.set_result(cause)
 
-    async def _before_the_loss(self, work: asyncio.Future[Any]) -> None:
-        """Wait for the work; raises the cause when the connection is lost first."""
-        await asyncio.wait([work, self._lost], return_when=asyncio.FIRST_COMPLETED)
-        work.cancel()
+    async def _before_the_loss(self, events: Sequence[asyncio.Event]) -> None:
+        """Wait for all of them; raises the cause when the connection is lost first."""
+
+        async def all_of_them() -> None:
+            for event in events:
+                await event.wait()
+
+        work = self._tasks.spawn(all_of_them(), name=f"{self.name} waiting for accounts")
+        try:
+            await asyncio.wait([work, self._lost], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
         if self._lost.done():
             raise self._lost.result()
 
@@ -329,12 +337,13 @@ class _AccountWatch:
     async def _authorise(self) -> None:
         line, account = self._line, self.account
         tokens = line._services.tokens
-        if self._token_refused and account.token is not None:
-            await tokens.reject(account.token)
-        self._is_stale = self._token_refused = False
-        is_first = account.state is AccountState.UNKNOWN
-        self._enter(AccountState.AUTHORIZING)
-        account.token = await authorise(line._connected(), account, tokens, line.config)
+        async with line._authorising:  # the time limit counts from here: a server that takes one after the other needs it
+            if self._token_refused and account.token is not None:
+                await tokens.reject(account.token)
+            self._is_stale = self._token_refused = False
+            is_first = account.state is AccountState.UNKNOWN
+            self._enter(AccountState.AUTHORIZING)
+            account.token = await authorise(line._connected(), account, tokens, line.config)
         if is_first:
             line.done("account_auth", self._started, account)
         self._enter(AccountState.AUTHORIZED)
