@@ -92,7 +92,8 @@ def test_a_market_range_order_is_filled_within_its_slippage_and_dropped_beyond(w
 
 def test_an_accepted_order_can_be_rejected_after_all(world: World) -> None:
     world.faults.reject_accepted_orders = "NO_QUOTES"
-    for kind, fields in ((TYPE.MARKET, {}), (TYPE.LIMIT, {"limitPrice": 1.05})):
+    orders: tuple[tuple[Any, dict[str, Any]], ...] = ((TYPE.MARKET, {}), (TYPE.LIMIT, {"limitPrice": 1.05}))
+    for kind, fields in orders:
         world.order(kind, **fields)
         rejected = world.wait()
         assert kinds(rejected) == ["REJECTED"]
@@ -285,7 +286,8 @@ def test_a_pending_order_waits_for_its_price(
     world: World, kind: Any, side: Any, price: float, before: tuple[float, float], at: tuple[float, float]
 ) -> None:
     field = "limitPrice" if kind == TYPE.LIMIT else "stopPrice"
-    accepted = world.order(kind, side, **{field: price, "relativeStopLoss": 300})
+    fields: dict[str, Any] = {field: price, "relativeStopLoss": 300}
+    accepted = world.order(kind, side, **fields)
     assert (accepted.position.positionStatus, accepted.order.timeInForce) == (1 + 2, pb.ProtoOATimeInForce.GOOD_TILL_CANCEL)
     assert world.wait() == []
     assert world.price("EURUSD", *before) == []
@@ -443,9 +445,13 @@ def test_closing_and_amending_what_is_not_there_is_refused(world: World) -> None
     for volume in (200_000, 0, 50_000):
         with pytest.raises(Refusal, match="TRADING_BAD_VOLUME"):
             world.close(position.positionId, volume)
-    for act in (lambda: world.close(99, 100_000), lambda: world.protect(99, stopLoss=1.0)):
+    requests = (
+        pb.ProtoOAClosePositionReq(ctidTraderAccountId=11, positionId=99, volume=100_000),
+        pb.ProtoOAAmendPositionSLTPReq(ctidTraderAccountId=11, positionId=99, stopLoss=1.0),
+    )
+    for request in requests:
         with pytest.raises(Refusal, match="POSITION_NOT_FOUND") as refused:
-            act()
+            world.ask(request)
         assert refused.value.position_id == 99
     with pytest.raises(Refusal, match="TRADING_BAD_STOPS"):
         world.protect(position.positionId, stopLoss=1.2)

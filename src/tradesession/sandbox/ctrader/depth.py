@@ -113,12 +113,12 @@ class Depth:
         """The symbols that anybody hears."""
         return list(self._subscribers)
 
-    def drop(self, subscriber: DepthSubscriber, account_id: int | None = None) -> None:
+    def drop(self, subscriber: object, account_id: int | None = None) -> None:
         """End all subscriptions of a connection, or of one account on it."""
         for symbol, listeners in list(self._subscribers.items()):
             for who, account in list(listeners):
                 if who is subscriber and account_id in (None, account):
-                    self.unsubscribe(subscriber, account, symbol)
+                    self.unsubscribe(who, account, symbol)
 
     def move(self, symbol: Symbol, bid: int, ask: int) -> None:
         """The market is there now: tell those who hear it."""

@@ -12,12 +12,10 @@ from collections.abc import Callable, Hashable
 from decimal import Decimal
 from typing import Final, Protocol
 
-from google.protobuf.message import Message
-
 from tradesession.clock import Clock, TimerHandle
 from tradesession.ctrader import messages as pb
 from tradesession.sandbox.ctrader.bars import LiveBars
-from tradesession.sandbox.ctrader.depth import Depth
+from tradesession.sandbox.ctrader.depth import Depth, DepthSubscriber
 from tradesession.sandbox.ctrader.market import PRICE_SCALE, Symbol, symbol_by_name
 from tradesession.sandbox.ctrader.state import ALPHA, Broker
 
@@ -32,7 +30,7 @@ class Subscriber(Protocol):
     def hears(self, account_id: int) -> bool:
         """Whether the account is authorised there now."""
 
-    def send_event(self, message: Message) -> None:
+    def send_event(self, message: pb.ProtoOASpotEvent) -> None:
         """Send an event to the client."""
 
 
@@ -162,17 +160,17 @@ class Feed:
         """Let them ride no more."""
         self._periods[subscriber, account_id, symbol].remove(period)
 
-    def has_depth(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> bool:
+    def has_depth(self, subscriber: DepthSubscriber, account_id: int, symbol: Symbol) -> bool:
         """Whether that account of that connection hears the symbol's order book."""
         return self._depth.is_subscribed(subscriber, account_id, symbol)
 
-    def subscribe_depth(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> pb.ProtoOADepthEvent:
+    def subscribe_depth(self, subscriber: DepthSubscriber, account_id: int, symbol: Symbol) -> pb.ProtoOADepthEvent:
         """Send the order book's changes there from now on; gives back the whole book, which goes first."""
         event = self._depth.subscribe(subscriber, account_id, symbol, *self.last(symbol))
         self._arm()
         return event
 
-    def unsubscribe_depth(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> None:
+    def unsubscribe_depth(self, subscriber: DepthSubscriber, account_id: int, symbol: Symbol) -> None:
         """Send no more of the symbol's order book there."""
         self._depth.unsubscribe(subscriber, account_id, symbol)
 
