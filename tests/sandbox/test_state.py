@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tradesession.clock import ManualClock
+from tradesession.sandbox.ctrader.records import Invalidation
 from tradesession.sandbox.ctrader.refusal import GrantRefused, Refusal
 from tradesession.sandbox.ctrader.settings import Settings
-from tradesession.sandbox.ctrader.state import Application, Ctid, Grant, Invalidation, State
+from tradesession.sandbox.ctrader.state import Application, Ctid, Grant, State
 
 
 class World:

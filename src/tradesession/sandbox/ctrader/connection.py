@@ -20,9 +20,10 @@ from tradesession.sandbox.ctrader.channel import Channel
 from tradesession.sandbox.ctrader.core import Core, Environment
 from tradesession.sandbox.ctrader.limits import Limiter
 from tradesession.sandbox.ctrader.outbox import Outbox
+from tradesession.sandbox.ctrader.records import Asked, Invalidation
 from tradesession.sandbox.ctrader.refusal import NOT_AUTHORIZED, Refusal
 from tradesession.sandbox.ctrader.requests import Answer, handler_of
-from tradesession.sandbox.ctrader.state import Account, Application, Asked, Grant, Invalidation, Scope
+from tradesession.sandbox.ctrader.state import Account, Application, Grant, Scope
 from tradesession.sandbox.ctrader.switches import selects
 from tradesession.sandbox.ctrader.trading.desk import Cause
 from tradesession.sandbox.ctrader.wire import Envelope, WireError, decode_envelope

@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 
 from tradesession.clock import Clock, TimerHandle
 from tradesession.sandbox.ctrader.feed import Feed
+from tradesession.sandbox.ctrader.records import Closing, Invalidation
 from tradesession.sandbox.ctrader.settings import Settings
-from tradesession.sandbox.ctrader.state import Closing, Grant, Invalidation, State
+from tradesession.sandbox.ctrader.state import Grant, State
 from tradesession.sandbox.ctrader.switches import Switches
 from tradesession.sandbox.ctrader.trading import Desk
 

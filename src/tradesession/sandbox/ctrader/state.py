@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from google.protobuf.message import Message
-
 from tradesession.clock import Clock
+from tradesession.sandbox.ctrader.records import Asked, Closing, Invalidation
 from tradesession.sandbox.ctrader.refusal import GrantRefused, Refusal
 from tradesession.sandbox.ctrader.settings import Settings
 
@@ -111,32 +110,6 @@ class Code:
     account_ids: frozenset[int]
     redirect_uri: str
     expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """How one connection ended; `cause` is a few words, "the client" when the client did it."""
-
-    environment: str
-    transport: str
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Invalidation:
-    """An access token is dead before or at its time; `reason` is the text that goes into 2147."""
-
-    access_token: str = field(repr=False)
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request that arrived, `at` seconds on the sandbox's monotonic clock. The message may hold a secret and does not show."""
-
-    name: str
-    at: float
-    message: Message = field(repr=False)
 
 
 LOGGED: Final = 2_000

@@ -20,7 +20,7 @@ from tradesession.sandbox.ctrader.state import Account
 from tradesession.sandbox.ctrader.switches import Switches
 from tradesession.sandbox.ctrader.trading import matching, money, rules
 from tradesession.sandbox.ctrader.trading.holding import Holding
-from tradesession.sandbox.ctrader.trading.ledger import Ids, Ledger, make_relative
+from tradesession.sandbox.ctrader.trading.ledger import Ids, Ledger
 from tradesession.sandbox.ctrader.trading.protection import Wish, move_stop, protect
 
 _KIND: Final = pb.ProtoOAExecutionType
@@ -135,7 +135,7 @@ class OrderBook:
         if request.HasField("expirationTimestamp"):
             changed.timeInForce = pb.ProtoOATimeInForce.GOOD_TILL_DATE
         rules.check_sides(order.tradeData.tradeSide == pb.ProtoOATradeSide.BUY, rules.entry_price(changed), request)
-        make_relative(changed, request)
+        rules.make_relative(changed, request)
         if changed == order:
             raise rules.invalid("Nothing to amend.")
         order.CopyFrom(changed)

@@ -17,7 +17,7 @@ from tradesession.sandbox.ctrader.market import Symbol
 from tradesession.sandbox.ctrader.state import Account
 from tradesession.sandbox.ctrader.trading import money
 from tradesession.sandbox.ctrader.trading.holding import Holding, Lot, mean_price
-from tradesession.sandbox.ctrader.trading.rules import MARKET_TYPES, PENDING_TYPES, entry_price
+from tradesession.sandbox.ctrader.trading.rules import MARKET_TYPES, PENDING_TYPES, make_relative
 
 KEPT: Final = 5_000
 """Orders that are over, and deals, that an account remembers: a server that runs for months must not grow."""
@@ -293,11 +293,3 @@ class Ledger:
 
     def _rate(self, asset: str) -> float:
         return money.rate(asset, self.account.broker, self._quotes)
-
-
-def make_relative(order: pb.ProtoOAOrder, request: Any) -> None:
-    """Stop loss and take profit of a pending order: they are reported as distances, whatever they were given as."""
-    price = money.wire(entry_price(order))
-    for absolute, relative in (("stopLoss", "relativeStopLoss"), ("takeProfit", "relativeTakeProfit")):
-        if request.HasField(absolute):
-            setattr(order, relative, abs(money.wire(getattr(request, absolute)) - price))

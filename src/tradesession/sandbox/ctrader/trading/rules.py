@@ -89,6 +89,14 @@ def entry_price(order: Any) -> float:
     return float(order.limitPrice if order.orderType == _TYPE.LIMIT else order.stopPrice)
 
 
+def make_relative(order: pb.ProtoOAOrder, request: Any) -> None:
+    """Stop loss and take profit of a pending order: they are reported as distances, whatever they were given as."""
+    price = wire(entry_price(order))
+    for absolute, relative in (("stopLoss", "relativeStopLoss"), ("takeProfit", "relativeTakeProfit")):
+        if request.HasField(absolute):
+            setattr(order, relative, abs(wire(getattr(request, absolute)) - price))
+
+
 def _fits(price: float, digits: int) -> bool:
     scaled = price * 10**digits
     return price > 0 and abs(scaled - round(scaled)) < _EXACT
