@@ -181,8 +181,9 @@ def environment(values: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("TRADESESSION")} | values
 
 
-def test_an_interrupted_handshake_is_130(server: Server) -> None:
-    with listening(interrupt_later := Interrupter()) as port:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_handshake_is_130(server: Server, number: signal.Signals) -> None:
+    with listening(interrupt_later := Interrupter(number)) as port:
         options = server.environment(ca_file=None, plaintext="1", port=str(port))
         process = subprocess.Popen([*COMMAND, "handshake", "ctrader", "--json"], env=environment(options), stdout=-1, stderr=-1, text=True)
         interrupt_later.process = process
@@ -195,11 +196,38 @@ class Interrupter:
 
     process: subprocess.Popen[str]
 
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
     def __call__(self, connection: Any) -> None:
         if connection.recv(1):
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(self.number)
             while connection.recv(4096):
                 pass
+
+
+def test_a_renewal_that_is_told_to_stop_is_finished_and_saved(server: Server, tmp_path: Path) -> None:
+    answer = json.dumps({"accessToken": "new", "refreshToken": "newer", "tokenType": "bearer", "expiresIn": 3600})
+
+    class Stopper(Interrupter):
+        def __call__(self, connection: Any) -> None:
+            if connection.recv(4096):
+                self.process.send_signal(self.number)
+                connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\nConnection: close\r\n\r\n{answer}".encode())
+
+    store = {"store": f"sqlite://{tmp_path}/tokens.sqlite", "client_id": "app", "client_secret": "secret"}
+    names = environment({f"TRADESESSION_CTRADER_{name.upper()}": value for name, value in store.items() if name != "store"})
+    names["TRADESESSION_STORE"] = store["store"]
+    spent = '{"accessToken": "old", "refreshToken": "used once", "expiresIn": 0}'
+    subprocess.run([*COMMAND, "tokens", "import", "ctrader"], env=names, input=spent, text=True, check=True, capture_output=True)
+    with listening(stop := Stopper(signal.SIGTERM)) as port:
+        refresh = [*COMMAND, "tokens", "refresh", "ctrader", "--token-url", f"http://127.0.0.1:{port}/apps/token", "--min-ttl", "60"]
+        stop.process = subprocess.Popen(refresh, env=names, stdout=-1, stderr=-1, text=True)
+        _, err = stop.process.communicate(timeout=PATIENCE)
+    show = [*COMMAND, "tokens", "show", "ctrader", "--json", "--reveal"]
+    kept = json.loads(subprocess.run(show, env=names, text=True, check=True, capture_output=True).stdout)
+    assert (kept["generation"], kept["refresh_token"], kept["grant"]) == (2, "newer", "usable")
+    assert (stop.process.returncode, err) == (130, "error: interrupted\n")
 
 
 def test_an_interrupted_login_is_130(server: Server) -> None:

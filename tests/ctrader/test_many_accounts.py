@@ -77,6 +77,6 @@ async def test_hundreds_of_accounts_are_authorised_however_long_the_server_takes
 async def test_a_loss_among_them_ends_the_opening_at_once_and_leaves_nothing(world: World, number: int) -> None:
     server = OneByOne(count=100, ends=lambda authorised: authorised == number)
     async with server.listening() as config, SessionManager(clock=world.clock) as manager:
-        with pytest.raises(Error, match="the server closed the connection|the connection broke"):
+        with pytest.raises(Error, match=r"the server closed the connection|the connection broke"):
             await manager.open(config)
         assert world.clock.monotonic() < number * AUTHORISATION + 1

@@ -216,7 +216,7 @@ class OpenApiLine(Line):
             for event in events:
                 await event.wait()
 
-        work = self._tasks.spawn(all_of_them(), name=f"{self.name} waiting for accounts")
+        work: asyncio.Future[Any] = self._tasks.spawn(all_of_them(), name=f"{self.name} waiting for accounts")
         try:
             await asyncio.wait([work, self._lost], return_when=asyncio.FIRST_COMPLETED)
         finally:
