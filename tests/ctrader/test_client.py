@@ -31,7 +31,7 @@ async def session(sandbox: Sandbox) -> AsyncIterator[ctrader.Session]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until the condition holds; fail when it does not come about."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 
@@ -604,5 +604,5 @@ async def test_a_handler_may_close_the_session(sandbox: Sandbox) -> None:
 
         session.on(pb.ProtoOAMarginChangedEvent, stop)
         await sandbox.ctrader.push(pb.ProtoOAMarginChangedEvent(ctidTraderAccountId=account.id, positionId=1, usedMargin=1), account.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.closed()
