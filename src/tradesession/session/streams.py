@@ -108,20 +108,22 @@ class EventStream(Generic[T_co]):
             return
         self._received += 1
         if self._key is not None:
+        queue = self._queue
             key = self._key(event)
             is_known = key in self._newest
             self._newest[key] = event
             if is_known:
                 self._replaced += 1
                 return
-            self._queue.append(key)
+            queue.append(key)
         else:
             if self._paused and not self._resume():
                 return
             if len(self._queue) >= self._limit and not self._make_room():
                 return
-            self._queue.append(event)
-        self._wake()
+            queue.append(event)
+        if len(queue) == 1:  # else the reader is awake, or woken already: it waits for nothing but the first
+            self._wake()
 
     def put_gap(self, gap: Gap) -> None:
         """Something was missed at this point; told again at the same point, it is one gap."""
@@ -172,10 +174,10 @@ class EventStream(Generic[T_co]):
                 self._gap_count += 1
                 return missed  # type: ignore[return-value]  # with gaps T is T | Gap
         event = self._queue.popleft()
-        if isinstance(event, Gap):
+        if self._gaps and isinstance(event, Gap):
             return event  # type: ignore[return-value]  # with gaps T is T | Gap
         self._delivered += 1
-        return self._newest.pop(event) if self._key is not None else event  # type: ignore[no-any-return]  # what was put is T
+        return event if self._key is None else self._newest.pop(event)  # type: ignore[no-any-return]  # what was put is T
 
     async def __aenter__(self) -> Self:
         return self
