@@ -7,7 +7,6 @@ or in maintenance comes back in its own time and never delays another. Everythin
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from tradesession.ctrader.handshake import authenticate_application, authorise, 
 from tradesession.ctrader.refresh import Refresh, SocketExchange
 from tradesession.ctrader.routing import OpenApiDialect
 from tradesession.errors import Error, LinkLost, NotSent
-from tradesession.hooks import AccountChanged, StepTimed
+from tradesession.hooks import AccountChanged, NotRestored, Record, Recovered, StepTimed, one_line
 from tradesession.protocol.backoff import Backoff
 from tradesession.protocol.turns import TokenBucket, Turns
 from tradesession.session.link import Envelope, Link
@@ -36,8 +35,6 @@ from tradesession.transports.tcp import open_tcp
 from tradesession.transports.tls import tls_context
 from tradesession.transports.websocket import open_websocket
 from tradesession.verdict import Action
-
-_log = logging.getLogger("tradesession.ctrader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +115,8 @@ class OpenApiLine(Line):
         for watch in watches:
             watch.begin(started)
             self._spawn(watch.run(), f"{self.name} account {watch.account.id}")
+        for watch in self._watches.values():
+            watch.tell()  # one whose account is no longer granted has news
         self._spawn(self._follow_rotations(), f"{self.name} rotations")
         await self._before_the_loss([watch.tried for watch in watches])
         if is_first_time and mine and not any(account.state is AccountState.AUTHORIZED for account in mine):
@@ -281,6 +280,8 @@ class _AccountWatch:
         self._is_stale = False  # there is a newer token than the one that the account stands on
         self._token_refused = False
         self._backoff = Backoff(line._chance)
+        self._told = account.state
+        self._out_since: float | None = None  # since when it has been suspended, or was and is not authorised yet
 
     def begin(self, started: float) -> None:
         """There is a new connection; its last step ended at `started`."""
@@ -352,22 +353,45 @@ class _AccountWatch:
         """How long to wait after this refusal; None where only news (a newer token, a new connection) can help."""
         verdict = error.verdict
         pause = self._backoff.failed(self._line._clock.monotonic())
-        if self._backoff.failures == 1:
-            what = "suspended" if self.account.state is AccountState.SUSPENDED else "without all of its subscriptions"
-            _log.warning("%s: account %d is %s: %s; verdict: %s", self._line.name, self.account.id, what, error, verdict)
+        if self.account.state is AccountState.AUTHORIZED:
+            what = f"the subscriptions of account {self.account.id}"
+            self._emit(NotRestored(source=self._line.name, what=what, cause=one_line(error), failures=self._backoff.failures))
         if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
             return None
         return pause + (verdict.after or 0.0)
 
     def _enter(self, state: AccountState, cause: Exception | None = None) -> None:
-        before = self.account.state
         self.account.enter(state, cause)
         if state is AccountState.AUTHORIZED:
             self.gate.set()
         else:
             self.gate.clear()
-        if state is not before:
-            record = AccountChanged(
-                source=self._line.name, account_id=self.account.id, before=before.value, after=state.value, cause=str(cause or "")
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the hooks how the account stands, if they do not know."""
+        before, state = self._told, self.account.state
+        if state is before:
+            return
+        self._told = state
+        now = self._line._clock.monotonic()
+        source, account_id, out_since = self._line.name, self.account.id, self._out_since
+        begins_outage = state is AccountState.SUSPENDED and out_since is None
+        if begins_outage:
+            self._out_since = now
+        self._emit(
+            AccountChanged(
+                source=source,
+                account_id=account_id,
+                before=before.value,
+                after=state.value,
+                cause=one_line(self.account.cause),
+                begins_outage=begins_outage,
             )
-            self._line._services.hooks.emit(record)
+        )
+        if state is AccountState.AUTHORIZED and out_since is not None:
+            self._out_since = None
+            self._emit(Recovered(source=source, seconds=now - out_since, account_id=account_id))
+
+    def _emit(self, record: Record) -> None:
+        self._line._services.hooks.emit(record)

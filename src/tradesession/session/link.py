@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from tradesession import policy
 from tradesession.clock import Clock, TimerHandle
 from tradesession.errors import DeadlineExceeded, Error, LinkLost, NotSent, OutcomeUnknown, ProtocolError
-from tradesession.hooks import Hooks, LateReply, QuotaWaited, RequestTimed
+from tradesession.hooks import Heartbeat, Hooks, LateReply, QuotaWaited, RequestTimed
 from tradesession.protocol.correlation import Correlator
 from tradesession.protocol.keepalive import Keepalive, Pulse
 from tradesession.protocol.turns import Lane, Turns
@@ -230,7 +230,7 @@ class Link(Generic[M]):
         if waiting is not None:
             self._answer(waiting, incoming)
         elif self._correlator.is_late(incoming.correlation_id):
-            self._hooks.emit(LateReply(source=self._source, request=str(incoming.kind)))
+            self._hooks.emit(LateReply(source=self._source, kind=str(incoming.kind)))
         else:
             return False
         return not self._dialect.is_event(incoming)
@@ -326,6 +326,7 @@ class Link(Generic[M]):
             return
         if pulse is Pulse.BEAT:
             transport.send(self._dialect.heartbeat())
+            self._hooks.emit(Heartbeat(source=self._source, silence=self._keepalive.silence(now)))
         self._arm(transport)
 
 

@@ -63,8 +63,8 @@ class EventStream(Generic[T_co]):
     """An async iterator and an async context manager. It is subscribed from the moment it exists, not from the first `await`.
 
     Leaving the context, `aclose()` or the end of the session ends it. At most `limit` events wait in it; `overflow` is its rule then (see
-    `Overflow`), `key` tells the events of one key for `latest`. With `gaps` the iterator also yields Gap markers. `on_drop` is told the
-    count whenever a full queue begins to drop.
+    `Overflow`), `key` tells the events of one key for `latest`. With `gaps` the iterator also yields Gap markers. `on_drop` is told
+    how many events were dropped since it was told last, whenever a full queue begins to drop and at the end.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class EventStream(Generic[T_co]):
         self._ended = False
         self._cause: Exception | None = None
         self._received = self._delivered = self._dropped = self._replaced = self._gap_count = 0
+        self._told = 0  # of those that were dropped
 
     # --- the link's side ---------------------------------------------------------------------------------------------------
 
@@ -142,6 +143,7 @@ class EventStream(Generic[T_co]):
         if not self._ended:
             self._ended = True
             self._cause = cause
+            self._tell_drops()
             self._on_close()
             self._wake()
 
@@ -225,9 +227,9 @@ class EventStream(Generic[T_co]):
             self._queue.popleft()
         if self._missed is None:
             self._missed = Gap(f"the reader of {self.name!r} was too slow")
-        if not self._missed.dropped:
-            self._on_drop(self._dropped + 1)
         self._dropped += 1
+        if not self._missed.dropped:
+            self._tell_drops()
         self._missed = replace(self._missed, dropped=self._missed.dropped + 1)
         return True
 
@@ -236,7 +238,12 @@ class EventStream(Generic[T_co]):
         self._dropped += 1
         self._paused += 1
         if self._paused == 1:
-            self._on_drop(self._dropped)
+            self._tell_drops()
+
+    def _tell_drops(self) -> None:
+        count, self._told = self._dropped - self._told, self._dropped
+        if count:
+            self._on_drop(count)
 
     def _resume(self) -> bool:
         """Whether a pause is over; if so, a Gap tells of it."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tradesession import policy
 from tradesession.clock import Clock, TimerHandle
 from tradesession.errors import Error, LinkLost, NotSent, Rejected, Unreachable
+from tradesession.hooks import Heartbeat, Hooks
 from tradesession.protocol.keepalive import Keepalive, Pulse
 from tradesession.protocol.signalr.codec import JsonCodec
 from tradesession.protocol.signalr.machine import Accepted, HubEvent, HubMachine, Phase, Refused
@@ -57,6 +58,7 @@ class Wire:
         opener: Opener,
         *,
         clock: Clock,
+        hooks: Hooks,
         chance: Callable[[], float],
         on_event: Callable[[HubEvent], None],
         on_end: Callable[[Error], None],
@@ -71,6 +73,7 @@ class Wire:
         self._config = config
         self._opener = opener
         self._clock = clock
+        self._hooks = hooks
         self._on_event = on_event
         self._on_end = on_end
         self._opened: Opened | None = None
@@ -244,6 +247,7 @@ class Wire:
             return
         if pulse is Pulse.BEAT and self.machine.phase is Phase.OPEN:
             self.send(self.machine.ping())
+            self._hooks.emit(Heartbeat(source=self._config.name, silence=self._keepalive.silence(now)))
         self._arm()
 
     def _stop_timers(self) -> None:
