@@ -108,8 +108,8 @@ class EventStream(Generic[T_co]):
         if self._ended:
             return
         self._received += 1
-        if self._key is not None:
         queue = self._queue
+        if self._key is not None:
             key = self._key(event)
             is_known = key in self._newest
             self._newest[key] = event
@@ -120,7 +120,7 @@ class EventStream(Generic[T_co]):
         else:
             if self._paused and not self._resume():
                 return
-            if len(self._queue) >= self._limit and not self._make_room():
+            if len(queue) >= self._limit and not self._make_room():
                 return
             queue.append(event)
         if len(queue) == 1:  # else the reader is awake, or woken already: it waits for nothing but the first
