@@ -14,6 +14,7 @@ from tradesession.ctrader._requests import TypedRequests
 from tradesession.ctrader.accounts import Account, Accounts
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.events import Events
+from tradesession.ctrader.executions import Executions
 from tradesession.ctrader.line import OpenApiLine, Step
 from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
 from tradesession.ctrader.messages import (
@@ -23,6 +24,7 @@ from tradesession.ctrader.messages import (
     ProtoOAAccountsTokenInvalidatedEvent,
     ProtoOAClientDisconnectEvent,
     ProtoOADepthEvent,
+    ProtoOAExecutionEvent,
     ProtoOANewOrderReq,
     ProtoOASpotEvent,
 )
@@ -65,6 +67,8 @@ class Session(BaseSession, TypedRequests):
         self.accounts = Accounts()
         """The chosen accounts, each with its state; empty before the first READY."""
         self._events = Events(_CONTROL, self._control, self._report_unknown)
+        self._executions = Executions()
+        self._events.add(ProtoOAExecutionEvent, self._executions.saw)
         lines = config.lines()
         self._open_api_lines = [
             OpenApiLine(
@@ -95,16 +99,19 @@ class Session(BaseSession, TypedRequests):
             message = self._named(message)
         budget = self.config.request_timeout if timeout is None else timeout
         until = self._clock.monotonic() + budget
-        called_at = self._clock.wall()
         is_order = type(message) in registry.ORDER_REQUESTS
         account_id: int | None = getattr(message, "ctidTraderAccountId", None)
+        sent = self._executions.sent(self._clock.wall())
         line = self._line_of(account_id)
         gate = None if isinstance(message, _UNGATED) else account_id
         while True:
             left = until - self._clock.monotonic()
             try:
                 link = await self._usable_link(line, type(message).__name__, gate, left if wait else 0.0, budget)
-                return await link.request(message, timeout=until - self._clock.monotonic())
+                sent = self._executions.sent(self._clock.wall())
+                reply = await link.request(message, timeout=until - self._clock.monotonic())
+                self._executions.answered(reply)
+                return reply
             except Rejected as refusal:
                 if is_order or not self._may_repeat(line, message, refusal, account_id, until):
                     raise
@@ -113,7 +120,7 @@ class Session(BaseSession, TypedRequests):
                     raise  # where the line stands it was the quota, or a server that does not read; else it waits for the next one
             except OutcomeUnknown as unknown:
                 if is_order:
-                    unknown.settler = Settler(lambda question: self._request(question, None), message, called_at, self._clock)
+                    unknown.settler = Settler(lambda asked: self._request(asked, None), message, sent, self._clock, self._executions)
                 raise
             except LinkLost:
                 if is_order or self._clock.monotonic() >= until:
