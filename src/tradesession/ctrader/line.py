@@ -277,7 +277,7 @@ class _AccountWatch:
         self._line = line
         self._started = 0.0
         self._news = asyncio.Event()
-        self._is_stale = False  # there is a newer token than the one that the account stands on
+        self._is_restored = False  # whether its subscriptions stand since it was authorised last
         self._token_refused = False
         self._backoff = Backoff(line._chance)
         self._told = account.state
@@ -286,7 +286,7 @@ class _AccountWatch:
     def begin(self, started: float) -> None:
         """There is a new connection; its last step ended at `started`."""
         self._started = started
-        self._is_stale = False
+        self._is_restored = False
         self.tried.clear()
         self.restored.clear()
 
@@ -312,22 +312,24 @@ class _AccountWatch:
         self._news.set()
 
     def token_changed(self) -> None:
-        """There is a newer token than the one that the account stands on."""
-        self._is_stale = True
+        """There is a newer token than the one that the account stood on, when it was looked at."""
         self._news.set()
 
     def connection_ended(self, cause: Exception | None) -> None:
         """The account stands nowhere now."""
         self.tried.set()
         self.restored.set()
-        self._enter(AccountState.UNKNOWN, cause)
+        self._enter(AccountState.UNKNOWN, cause or self.account.cause)
 
     async def _attempt(self) -> float | None:
         """Bring the account up as far as it goes; the seconds until the next attempt, None for when there is news."""
         try:
-            if self._is_stale or self.account.state is not AccountState.AUTHORIZED:
+            if self.account.state is not AccountState.AUTHORIZED or self._stands_on_an_older_token():
+                self._is_restored = False
                 await self._authorise()
-            await self._line._restore_account(self.account)
+            if not self._is_restored:
+                await self._line._restore_account(self.account)
+                self._is_restored = True
         except Error as error:
             if self.account.state is not AccountState.AUTHORIZED:
                 self._enter(AccountState.SUSPENDED, error)
@@ -335,13 +337,18 @@ class _AccountWatch:
         self._backoff.ready(self._line._clock.monotonic())
         return None
 
+    def _stands_on_an_older_token(self) -> bool:
+        """Asked when it matters: the news of a rotation may come after the account was authorised with the new token already."""
+        held, current = self.account.token, self._line._services.tokens.peek()
+        return held is not None and current is not None and held.generation < current.generation
+
     async def _authorise(self) -> None:
         line, account = self._line, self.account
         tokens = line._services.tokens
         async with line._authorising:  # the time limit counts from here: a server that takes one after the other needs it
             if self._token_refused and account.token is not None:
                 await tokens.reject(account.token)
-            self._is_stale = self._token_refused = False
+            self._token_refused = False
             is_first = account.state is AccountState.UNKNOWN
             self._enter(AccountState.AUTHORIZING)
             account.token = await authorise(line._connected(), account, tokens, line.config)
