@@ -8,7 +8,7 @@ import pytest
 
 from tradesession.hooks import Hooks, LateReply, Record, StateChanged
 
-RECORD = LateReply(source="here", request="X")
+RECORD = LateReply(source="here", kind="X")
 
 
 def test_hooks_are_called_in_order_with_every_record() -> None:

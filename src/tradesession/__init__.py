@@ -4,6 +4,8 @@
 root `tradesession.Error`.
 """
 
+import logging
+
 from tradesession.errors import (
     CertificateRefused,
     ConfigurationError,
@@ -72,3 +74,5 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # else Python prints a library's warnings by itself

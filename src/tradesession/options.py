@@ -26,6 +26,11 @@ def boolean(text: str) -> bool:
     return word in TRUE
 
 
+def is_text(text: str) -> bool:
+    """Whether it is Unicode throughout; Python keeps bytes of a variable that are no UTF-8 as lone surrogates, which no wire takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def words(text: str) -> tuple[str, ...]:
     """Several values, separated by commas or white space."""
     return tuple(text.replace(",", " ").split())

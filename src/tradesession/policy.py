@@ -25,6 +25,11 @@ AUTHORISATIONS_AT_ONCE: Final = 40
 """Accounts of one connection whose authorisation is under way together: a second's quota, so that nothing is slower for it, and a server
 that works through them one by one, at 60 ms each, stays far within the time limit of a step with its hundreds of accounts."""
 
+# --- telling what happens ---------------------------------------------------------------------------------------------------
+
+DROP_WARNING_INTERVAL: Final = 60.0
+"""Between two warnings that the same stream drops events: a slow reader drops some with every read."""
+
 # --- frames -----------------------------------------------------------------------------------------------------------------
 
 MAX_FRAME: Final = 15_000_000

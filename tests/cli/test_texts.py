@@ -65,6 +65,12 @@ def test_what_holds_no_token_is_refused_without_quoting_it(text: bytes) -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize("generation", [-1, 2**63, 1e300])
+def test_a_generation_that_no_store_can_count_on_from_is_refused(generation: float) -> None:
+    with pytest.raises(ConfigurationError, match="counts no rotations"):
+        imported(json.dumps({"accessToken": "a", "generation": generation}).encode(), NOW)
+
+
 def grant(**fields: Any) -> StoredGrant:
     known: dict[str, Any] = {"access": Secret("the-access"), "issued_at": NOW, "expires_at": NOW + 60, "generation": 3}
     token = Token(**known | fields)

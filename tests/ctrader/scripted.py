@@ -18,7 +18,7 @@ from tradesession.ctrader.routing import OpenApiDialect
 from tradesession.errors import Error, TokenError
 from tradesession.protocol.turns import TokenBucket, Turns
 from tradesession.secrets import Secret
-from tradesession.session.link import Incoming, Link
+from tradesession.session.link import Envelope, Link
 from tradesession.tokens.token import Token
 
 Reply = tuple[Message, bool]
@@ -66,7 +66,7 @@ class Server:
         self.answer = answer
         self.clock = ManualClock()
         self.requests: list[Message] = []
-        self.events: list[Incoming] = []
+        self.events: list[Envelope] = []
         self.causes: list[Error] = []
         self.hold = False
         self._held: list[bytes] = []

@@ -16,8 +16,8 @@ from tradesession.tokens.stores import open_store
 from tradesession.tokens.stores.memory import MemoryStore
 
 ROTATIONS = 50
-LIFE = 3600
-STEP = 300.0
+LIFE = 600
+STEP = 120.0
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tradesession.clock import ManualClock
 from tradesession.errors import Error, InvalidRequest, ProtocolError, Rejected
 from tradesession.hooks import Hooks, Record
 from tradesession.protocol.turns import Lane, TokenBucket, Turns
-from tradesession.session.link import Incoming, Link
+from tradesession.session.link import Envelope, Incoming, Link
 
 REPLY, EVENT, HEARTBEAT, OTHER = 1, 2, 3, 4
 
@@ -124,7 +124,7 @@ class Rig:
 
     def __init__(self, *, rate: float = float("inf"), burst: int = 1, attach: bool = True, **options: float) -> None:
         self.clock = ManualClock()
-        self.events: list[Incoming] = []
+        self.events: list[Envelope] = []
         self.causes: list[Error] = []
         self.records: list[Record] = []
         self.link: Link[str] = Link(

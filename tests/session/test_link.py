@@ -56,7 +56,7 @@ async def test_what_answers_nobody_is_handed_on_in_wire_order() -> None:
     rig.transport.answer("p-1")
     rig.transport.deliver(OTHER, "p-99", "third")
     assert await task == "x?"
-    assert [incoming.body for incoming in rig.events] == [b"first", b"second", b"third"]
+    assert [body for _, _, body in rig.events] == [b"first", b"second", b"third"]
 
 
 async def test_an_event_that_answers_a_request_is_both() -> None:
@@ -246,7 +246,7 @@ async def test_what_arrives_before_the_transport_is_attached_is_handed_on() -> N
     rig = Rig(attach=False)
     rig.transport.deliver(EVENT, body="early")
     rig.link.attach(rig.transport)
-    assert [incoming.body for incoming in rig.events] == [b"early"]
+    assert [body for _, _, body in rig.events] == [b"early"]
 
 
 @pytest.mark.parametrize("how", ["lost", "closed"])

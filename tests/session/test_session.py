@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from tests.session.lines import turns
 from tradesession.clock import ManualClock
 from tradesession.errors import CertificateRefused, ConfigurationError, Error, LinkLost, ReauthorizationRequired, Rejected, SessionClosed
-from tradesession.hooks import Hooks, Record, RetryPlanned, StateChanged
+from tradesession.hooks import Hooks, Record, Recovered, RetryPlanned, StateChanged
 from tradesession.hooks import LinkLost as LinkLostRecord
 from tradesession.secrets import Secret
 from tradesession.session.session import Session, StateChange
@@ -251,8 +250,7 @@ async def test_a_failure_before_the_first_ready_ends_the_session_with_its_cause(
 # --- losses -------------------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_loss_is_waited_out_and_the_session_comes_back(ready: Platform, line: Played, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "tradesession")
+async def test_a_loss_is_waited_out_and_the_session_comes_back(ready: Platform, line: Played) -> None:
     ready.records.clear()
     cause = LinkLost("the cable")
     line.let("lost", error=cause)
@@ -269,17 +267,12 @@ async def test_a_loss_is_waited_out_and_the_session_comes_back(ready: Platform, 
     await waiting
     assert ready.path == ["BACKOFF", *UP]
     assert ready.cause is None
-    assert ready.of(LinkLostRecord) == [LinkLostRecord(source="line", cause="the cable", verdict=cause.verdict)]
-    assert [(record.levelname, record.getMessage().split(":")[1].split()[0]) for record in caplog.records] == [
-        ("WARNING", "lost"),
-        ("INFO", "READY"),
-    ]
+    lost = LinkLostRecord(source="line", cause="the cable", verdict=cause.verdict, during="ready", delay=planned.seconds)
+    assert ready.of(LinkLostRecord) == [lost]
+    assert ready.of(Recovered) == [Recovered(source="line", seconds=planned.seconds)]
 
 
-async def test_attempt_after_attempt_waits_longer_and_only_the_first_is_worth_a_warning(
-    ready: Platform, line: Played, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "tradesession")
+async def test_attempt_after_attempt_waits_longer_and_only_the_first_begins_the_outage(ready: Platform, line: Played) -> None:
     line.let("lost", error=LinkLost("the cable"))
     for _ in range(4):
         await turns(10)
@@ -290,7 +283,9 @@ async def test_attempt_after_attempt_waits_longer_and_only_the_first_is_worth_a_
     await turns(10)
     waits = [record.seconds for record in ready.of(RetryPlanned) if isinstance(record, RetryPlanned)]
     assert waits == pytest.approx([waits[0] * 2**number for number in range(5)])
-    assert [record.levelname for record in caplog.records if "lost" in record.getMessage()] == ["WARNING", *["DEBUG"] * 4]
+    losses = [record for record in ready.of(LinkLostRecord) if isinstance(record, LinkLostRecord)]
+    assert [record.during for record in losses] == ["ready", *["outage"] * 4]
+    assert [record.delay for record in losses] == waits
 
 
 async def test_a_pause_that_the_server_names_is_kept(ready: Platform, line: Played) -> None:

@@ -1,6 +1,7 @@
 """PostgreSQL and Redis as servers: out of reach, full, forbidden, forgetful; and announcements that get lost."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -21,6 +22,7 @@ from redis import exceptions
 
 from tests.stores.engines import POSTGRES, Postgres, Redis, running
 from tests.stores.test_contract import SLOT, leased, loaded, token
+from tradesession import policy
 from tradesession.errors import Conflict, StoreError, StoreUnreachable, StoreUnusable
 from tradesession.tokens.store import TokenStore
 from tradesession.tokens.stores.postgres import PostgresStore
@@ -48,6 +50,50 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+# --- closing ----------------------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_while_a_cancelled_call_gives_its_connection_back_leaves_nothing_to_report(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(str(context["message"])))
+    store = postgres.open()
+    await store.slots()
+    giving_back, reset = asyncio.Event(), asyncpg.Connection.reset
+
+    async def observed(connection: Any, **options: Any) -> None:
+        giving_back.set()
+        await connection.execute("SELECT pg_sleep(0.05)")  # a server that takes its time
+        await reset(connection, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "reset", observed)
+    call = asyncio.ensure_future(store.load(SLOT))
+    await giving_back.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    await store.aclose()
+    await asyncio.sleep(0)
+    del call
+    gc.collect()
+    assert reports == []
+
+
+async def test_closing_does_not_wait_for_a_server_that_has_gone_silent(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = postgres.open()
+    await store.slots()
+    silent = asyncio.Event()
+
+    async def never(pool: Any) -> None:
+        await silent.wait()
+
+    monkeypatch.setattr(asyncpg.Pool, "close", never)
+    monkeypatch.setattr(policy, "CLOSE_TIMEOUT", 0.01)
+    await store.aclose()
+    assert await store.slots() == []  # it opens itself again
+    await store.aclose()
 
 
 # --- out of reach -----------------------------------------------------------------------------------------------------------------

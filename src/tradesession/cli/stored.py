@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 from tradesession.cli.output import moment, span
 from tradesession.errors import ConfigurationError
@@ -16,6 +16,9 @@ from tradesession.tokens.renewal import Life
 from tradesession.tokens.replies import text_field, token_from
 from tradesession.tokens.store import StoredGrant
 from tradesession.tokens.token import Slot, Token
+
+_GENERATIONS: Final = 1 << 48
+"""More rotations than any grant sees, and few enough that every store can go on counting."""
 
 
 def as_json(slot: Slot, grant: StoredGrant, wall: float, *, reveal: bool = False) -> dict[str, Any]:
@@ -108,8 +111,15 @@ def imported(text: bytes, wall: float) -> Token:
         refresh_expires_at=token.refresh_expires_at,
         scope=token.scope,
         token_type=token.token_type,
-        generation=int(max(0.0, _number(fields, "generation") or 0.0)),
+        generation=_generation(fields),
     )
+
+
+def _generation(fields: dict[str, Any]) -> int:
+    number = _number(fields, "generation") or 0.0
+    if not 0 <= number < _GENERATIONS:
+        raise ConfigurationError(f"generation={number:g} counts no rotations; leave the generation out to have it numbered by the store")
+    return int(number)
 
 
 def _state(grant: StoredGrant, wall: float) -> str:

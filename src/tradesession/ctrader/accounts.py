@@ -64,13 +64,14 @@ class Account:
 
     @property
     def cause(self) -> Exception | None:
-        """Why it is SUSPENDED, or why its connection ended; None otherwise."""
+        """Why it is not AUTHORIZED; None when it is, or was never otherwise."""
         return self._cause
 
     def enter(self, state: AccountState, cause: Exception | None = None) -> None:
-        """For the session: the account stands otherwise now."""
+        """For the session: the account stands otherwise now. While it is AUTHORIZING, the last cause stands."""
         self._state = state
-        self._cause = cause
+        if state is not AccountState.AUTHORIZING:
+            self._cause = cause
 
     def __str__(self) -> str:
         kind = {True: "live", False: "demo", None: "demo or live"}[self.is_live]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, TypeVar, overload
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from tradesession import policy
 from tradesession.ctrader import registry
 from tradesession.ctrader._requests import TypedRequests
 from tradesession.ctrader.accounts import Account, Accounts
 from tradesession.ctrader.config import Config
+from tradesession.ctrader.events import Events
+from tradesession.ctrader.executions import Executions
 from tradesession.ctrader.line import OpenApiLine, Step
 from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
 from tradesession.ctrader.messages import (
@@ -23,33 +24,24 @@ from tradesession.ctrader.messages import (
     ProtoOAAccountsTokenInvalidatedEvent,
     ProtoOAClientDisconnectEvent,
     ProtoOADepthEvent,
+    ProtoOAExecutionEvent,
     ProtoOANewOrderReq,
     ProtoOASpotEvent,
 )
-from tradesession.ctrader.routing import HEARTBEAT
 from tradesession.ctrader.settlement import Settler
 from tradesession.errors import InvalidRequest, LinkLost, NotSent, OutcomeUnknown, Rejected
 from tradesession.hooks import Unclassified
-from tradesession.session.link import Incoming, Link
+from tradesession.session.link import Link
 from tradesession.session.services import Services
 from tradesession.session.session import Session as BaseSession
 from tradesession.session.streams import EventStream, Gap
 from tradesession.timing import deadline
 from tradesession.verdict import Action, Level
 
-_log = logging.getLogger("tradesession.ctrader")
-
 E = TypeVar("E", bound=Message)
 MS = TypeVar("MS", bound=MarketStream[Any])
 
-_CONTROL: Final = frozenset(
-    map(
-        registry.payload_type_of,
-        (ProtoOAClientDisconnectEvent, ProtoOAAccountDisconnectEvent, ProtoOAAccountsTokenInvalidatedEvent),
-    )
-)
-_SPOT: Final = registry.payload_type_of(ProtoOASpotEvent)
-_DEPTH: Final = registry.payload_type_of(ProtoOADepthEvent)
+_CONTROL: Final = (ProtoOAClientDisconnectEvent, ProtoOAAccountDisconnectEvent, ProtoOAAccountsTokenInvalidatedEvent)
 _UNGATED: Final = (ProtoOAAccountAuthReq, ProtoOAAccountLogoutReq)
 
 Sink = Callable[[Any], None]
@@ -74,6 +66,9 @@ class Session(BaseSession, TypedRequests):
         self._random_id = services.random_id
         self.accounts = Accounts()
         """The chosen accounts, each with its state; empty before the first READY."""
+        self._events = Events(_CONTROL, self._control, self._report_unknown)
+        self._executions = Executions()
+        self._events.add(ProtoOAExecutionEvent, self._executions.saw)
         lines = config.lines()
         self._open_api_lines = [
             OpenApiLine(
@@ -82,13 +77,12 @@ class Session(BaseSession, TypedRequests):
                 self.accounts,
                 is_one_of_two=len(lines) > 1,
                 chance=self._chance,
-                on_event=self._event,
+                on_event=self._events.received,
                 restore_account=self._restore_account,
             )
             for one in lines
         ]
         self._market = Market(lambda message: self._request(message, None))
-        self._sinks: dict[int, tuple[Sink, ...]] = {_SPOT: (self._market.spot_event,), _DEPTH: (self._market.depth_event,)}
         self._unknown: set[str] = set()
 
     @property
@@ -105,16 +99,19 @@ class Session(BaseSession, TypedRequests):
             message = self._named(message)
         budget = self.config.request_timeout if timeout is None else timeout
         until = self._clock.monotonic() + budget
-        called_at = self._clock.wall()
         is_order = type(message) in registry.ORDER_REQUESTS
         account_id: int | None = getattr(message, "ctidTraderAccountId", None)
+        sent = self._executions.sent(self._clock.wall())
         line = self._line_of(account_id)
         gate = None if isinstance(message, _UNGATED) else account_id
         while True:
             left = until - self._clock.monotonic()
             try:
                 link = await self._usable_link(line, type(message).__name__, gate, left if wait else 0.0, budget)
-                return await link.request(message, timeout=until - self._clock.monotonic())
+                sent = self._executions.sent(self._clock.wall())
+                reply = await link.request(message, timeout=until - self._clock.monotonic())
+                self._executions.answered(reply)
+                return reply
             except Rejected as refusal:
                 if is_order or not self._may_repeat(line, message, refusal, account_id, until):
                     raise
@@ -123,7 +120,7 @@ class Session(BaseSession, TypedRequests):
                     raise  # where the line stands it was the quota, or a server that does not read; else it waits for the next one
             except OutcomeUnknown as unknown:
                 if is_order:
-                    unknown.settler = Settler(lambda question: self._request(question, None), message, called_at, self._clock)
+                    unknown.settler = Settler(lambda asked: self._request(asked, None), message, sent, self._clock, self._executions)
                 raise
             except LinkLost:
                 if is_order or self._clock.monotonic() >= until:
@@ -222,24 +219,18 @@ class Session(BaseSession, TypedRequests):
         """
         if not registry.is_event(event):
             raise InvalidRequest(f"{event.__name__} is no event: {', '.join(sorted(cls.__name__ for cls in registry.EVENTS))} are")
-        number = registry.payload_type_of(event)
-        account_id = account.id if account is not None else None
-
-        def sink(message: Any) -> None:
-            if account_id is None or getattr(message, "ctidTraderAccountId", account_id) == account_id:
-                stream.put_nowait(message)
-
         name = event.__name__
         stream: EventStream[E] = EventStream(
             name,
             limit=limit,
             overflow=overflow,
             gaps=gaps,
-            on_close=lambda: self._remove_sink(number, sink),
+            on_close=lambda: self._events.remove(event, sink),
             on_drop=self._report_drop(name),
         )
-        self._sinks[number] = (*self._sinks.get(number, ()), sink)
-        self._join(stream, self._line_of(account_id) if account is not None else None)
+        sink = stream.put_nowait if account is None else _of_account(account.id, stream.put_nowait)
+        self._events.add(event, sink)
+        self._join(stream, self._line_of(account.id) if account is not None else None)
         return stream
 
     def on(
@@ -316,28 +307,6 @@ class Session(BaseSession, TypedRequests):
 
     # --- inside ---------------------------------------------------------------------------------------------------------------------
 
-    def _event(self, line: OpenApiLine, incoming: Incoming) -> None:
-        number, _, body = incoming
-        sinks = self._sinks.get(number, ())
-        is_control = number in _CONTROL
-        if not sinks and not is_control:
-            self._unwanted(number)
-            return
-        try:
-            message = registry.CLASSES[number].FromString(body)
-        except DecodeError:
-            self._report_unknown(f"{registry.name_of(number)} that cannot be decoded")
-            return
-        if is_control:
-            self._control(line, message)
-        for sink in sinks:
-            sink(message)
-
-    def _unwanted(self, number: int) -> None:
-        """Events that nobody wants are passed by in silence, and so are heartbeats; what is neither is told of once."""
-        if number != HEARTBEAT and not registry.is_event(registry.CLASSES.get(number, Message)):
-            self._report_unknown(f"{registry.name_of(number)} that nobody asked for")
-
     def _control(self, line: OpenApiLine, message: Message) -> None:
         if isinstance(message, ProtoOAClientDisconnectEvent):
             if line.link is not None:
@@ -353,18 +322,24 @@ class Session(BaseSession, TypedRequests):
         await self._market.restore(account)
 
     def _joined(self, stream: MS) -> MS:
+        self._events.add(ProtoOASpotEvent, self._market.spot_event)  # from the first market stream on; before, nobody need look
+        self._events.add(ProtoOADepthEvent, self._market.depth_event)
         stream._on_drop = self._report_drop(stream.name)
         self._join(stream, self._line_of(stream.account.id))
         return stream
-
-    def _remove_sink(self, number: int, sink: Sink) -> None:
-        self._sinks[number] = tuple(other for other in self._sinks[number] if other is not sink)
 
     def _report_unknown(self, what: str) -> None:
         if what not in self._unknown:
             self._unknown.add(what)
             self._hooks.emit(Unclassified(source=self.name, what=what))
-            _log.info("%s: the server sent %s; it was passed by", self.name, what)
+
+
+def _of_account(account_id: int, sink: Sink) -> Sink:
+    def filtered(message: Any) -> None:
+        if getattr(message, "ctidTraderAccountId", account_id) == account_id:
+            sink(message)
+
+    return filtered
 
 
 def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:

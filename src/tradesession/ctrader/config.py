@@ -16,7 +16,7 @@ from tradesession.clock import Clock
 from tradesession.ctrader.grants import CONSENT_URL, TOKEN_URL, renewing, slot, token_endpoint
 from tradesession.ctrader.refresh import Refresh
 from tradesession.errors import ConfigurationError
-from tradesession.options import boolean, integers, read_options, words
+from tradesession.options import boolean, integers, is_text, read_options, words
 from tradesession.secrets import Secret
 from tradesession.session.services import Services, TokenPlan
 from tradesession.tokens.exchange import HttpExchange, StaticExchange
@@ -112,6 +112,7 @@ class Config:
             raise ConfigurationError("client_id is empty; it stands in the application's page of the Open API portal")
         if not self.client_secret:
             raise ConfigurationError("client_secret is empty; it stands in the application's page of the Open API portal")
+        self._check_texts()
         self._one_of("environment", get_args(Environment))
         self._one_of("transport", get_args(TransportName))
         self._one_of("scope", get_args(Scope))
@@ -213,6 +214,12 @@ class Config:
             object.__setattr__(self, name, (value,) if isinstance(value, (int, str)) else tuple(value))
         if self.ca_file is not None:
             object.__setattr__(self, "ca_file", os.fspath(self.ca_file))
+
+    def _check_texts(self) -> None:
+        for name in ("client_id", "client_secret", "access_token", "refresh_token", "subject"):
+            value = getattr(self, name)
+            if not is_text(value.reveal() if isinstance(value, Secret) else value or ""):
+                raise ConfigurationError(f"{name} holds bytes that are no UTF-8 text; set it anew")
 
     def _check_figures(self) -> None:
         for name in _ABOVE_ZERO:

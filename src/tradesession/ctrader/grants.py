@@ -35,7 +35,8 @@ _APPLICATION: Final = "check the client id and secret, and that the application 
 
 _DENIED: Final = (
     "the code or refresh token is spent, too old or of another application, or the client secret is wrong; "
-    "check the secret, then give consent again (`tradesession login ctrader`)"
+    "check the secret: if it was wrong, correct it and `tradesession tokens refresh ctrader --force`, else give consent again "
+    "(`tradesession login ctrader`)"
 )
 
 MEANINGS: Final[Mapping[str, Meaning]] = {

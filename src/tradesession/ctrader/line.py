@@ -7,7 +7,6 @@ or in maintenance comes back in its own time and never delays another. Everythin
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from tradesession.ctrader.handshake import authenticate_application, authorise, 
 from tradesession.ctrader.refresh import Refresh, SocketExchange
 from tradesession.ctrader.routing import OpenApiDialect
 from tradesession.errors import Error, LinkLost, NotSent
-from tradesession.hooks import AccountChanged, StepTimed
+from tradesession.hooks import AccountChanged, NotRestored, Record, Recovered, StepTimed, one_line
 from tradesession.protocol.backoff import Backoff
 from tradesession.protocol.turns import TokenBucket, Turns
 from tradesession.session.link import Envelope, Link
@@ -36,8 +35,6 @@ from tradesession.transports.tcp import open_tcp
 from tradesession.transports.tls import tls_context
 from tradesession.transports.websocket import open_websocket
 from tradesession.verdict import Action
-
-_log = logging.getLogger("tradesession.ctrader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +115,8 @@ class OpenApiLine(Line):
         for watch in watches:
             watch.begin(started)
             self._spawn(watch.run(), f"{self.name} account {watch.account.id}")
+        for watch in self._watches.values():
+            watch.tell()  # one whose account is no longer granted has news
         self._spawn(self._follow_rotations(), f"{self.name} rotations")
         await self._before_the_loss([watch.tried for watch in watches])
         if is_first_time and mine and not any(account.state is AccountState.AUTHORIZED for account in mine):
@@ -278,14 +277,16 @@ class _AccountWatch:
         self._line = line
         self._started = 0.0
         self._news = asyncio.Event()
-        self._is_stale = False  # there is a newer token than the one that the account stands on
+        self._is_restored = False  # whether its subscriptions stand since it was authorised last
         self._token_refused = False
         self._backoff = Backoff(line._chance)
+        self._told = account.state
+        self._out_since: float | None = None  # since when it has been suspended, or was and is not authorised yet
 
     def begin(self, started: float) -> None:
         """There is a new connection; its last step ended at `started`."""
         self._started = started
-        self._is_stale = False
+        self._is_restored = False
         self.tried.clear()
         self.restored.clear()
 
@@ -311,22 +312,24 @@ class _AccountWatch:
         self._news.set()
 
     def token_changed(self) -> None:
-        """There is a newer token than the one that the account stands on."""
-        self._is_stale = True
+        """There is a newer token than the one that the account stood on, when it was looked at."""
         self._news.set()
 
     def connection_ended(self, cause: Exception | None) -> None:
         """The account stands nowhere now."""
         self.tried.set()
         self.restored.set()
-        self._enter(AccountState.UNKNOWN, cause)
+        self._enter(AccountState.UNKNOWN, cause or self.account.cause)
 
     async def _attempt(self) -> float | None:
         """Bring the account up as far as it goes; the seconds until the next attempt, None for when there is news."""
         try:
-            if self._is_stale or self.account.state is not AccountState.AUTHORIZED:
+            if self.account.state is not AccountState.AUTHORIZED or self._stands_on_an_older_token():
+                self._is_restored = False
                 await self._authorise()
-            await self._line._restore_account(self.account)
+            if not self._is_restored:
+                await self._line._restore_account(self.account)
+                self._is_restored = True
         except Error as error:
             if self.account.state is not AccountState.AUTHORIZED:
                 self._enter(AccountState.SUSPENDED, error)
@@ -334,13 +337,18 @@ class _AccountWatch:
         self._backoff.ready(self._line._clock.monotonic())
         return None
 
+    def _stands_on_an_older_token(self) -> bool:
+        """Asked when it matters: the news of a rotation may come after the account was authorised with the new token already."""
+        held, current = self.account.token, self._line._services.tokens.peek()
+        return held is not None and current is not None and held.generation < current.generation
+
     async def _authorise(self) -> None:
         line, account = self._line, self.account
         tokens = line._services.tokens
         async with line._authorising:  # the time limit counts from here: a server that takes one after the other needs it
             if self._token_refused and account.token is not None:
                 await tokens.reject(account.token)
-            self._is_stale = self._token_refused = False
+            self._token_refused = False
             is_first = account.state is AccountState.UNKNOWN
             self._enter(AccountState.AUTHORIZING)
             account.token = await authorise(line._connected(), account, tokens, line.config)
@@ -352,22 +360,45 @@ class _AccountWatch:
         """How long to wait after this refusal; None where only news (a newer token, a new connection) can help."""
         verdict = error.verdict
         pause = self._backoff.failed(self._line._clock.monotonic())
-        if self._backoff.failures == 1:
-            what = "suspended" if self.account.state is AccountState.SUSPENDED else "without all of its subscriptions"
-            _log.warning("%s: account %d is %s: %s; verdict: %s", self._line.name, self.account.id, what, error, verdict)
+        if self.account.state is AccountState.AUTHORIZED:
+            what = f"the subscriptions of account {self.account.id}"
+            self._emit(NotRestored(source=self._line.name, what=what, cause=one_line(error), failures=self._backoff.failures))
         if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
             return None
         return pause + (verdict.after or 0.0)
 
     def _enter(self, state: AccountState, cause: Exception | None = None) -> None:
-        before = self.account.state
         self.account.enter(state, cause)
         if state is AccountState.AUTHORIZED:
             self.gate.set()
         else:
             self.gate.clear()
-        if state is not before:
-            record = AccountChanged(
-                source=self._line.name, account_id=self.account.id, before=before.value, after=state.value, cause=str(cause or "")
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the hooks how the account stands, if they do not know."""
+        before, state = self._told, self.account.state
+        if state is before:
+            return
+        self._told = state
+        now = self._line._clock.monotonic()
+        source, account_id, out_since = self._line.name, self.account.id, self._out_since
+        begins_outage = state is AccountState.SUSPENDED and out_since is None
+        if begins_outage:
+            self._out_since = now
+        self._emit(
+            AccountChanged(
+                source=source,
+                account_id=account_id,
+                before=before.value,
+                after=state.value,
+                cause=one_line(self.account.cause),
+                begins_outage=begins_outage,
             )
-            self._line._services.hooks.emit(record)
+        )
+        if state is AccountState.AUTHORIZED and out_since is not None:
+            self._out_since = None
+            self._emit(Recovered(source=source, seconds=now - out_since, account_id=account_id))
+
+    def _emit(self, record: Record) -> None:
+        self._line._services.hooks.emit(record)

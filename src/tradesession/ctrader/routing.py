@@ -26,9 +26,10 @@ from tradesession.ctrader.messages import (
 from tradesession.errors import InvalidRequest, ProtocolError
 from tradesession.protocol.turns import Lane
 from tradesession.secrets import Secret, redact_text
-from tradesession.session.link import Incoming
+from tradesession.session.link import Envelope, Incoming
 
 HEARTBEAT: Final = registry.payload_type_of(ProtoHeartbeatEvent)
+_parse: Final = ProtoMessage.FromString
 _HEARTBEAT_FRAME: Final = ProtoMessage(payloadType=HEARTBEAT).SerializeToString()
 _ERROR_TYPES: Final = frozenset(map(registry.payload_type_of, ERROR_MESSAGES))
 _EVENT_TYPES: Final = frozenset(map(registry.payload_type_of, registry.EVENTS))
@@ -73,16 +74,16 @@ class OpenApiDialect:
         """See Dialect."""
         return _HEARTBEAT_FRAME
 
-    def decode(self, frame: bytes) -> Incoming:
+    def decode(self, frame: bytes) -> Envelope:
         """See Dialect."""
         try:
-            envelope = ProtoMessage.FromString(frame)
+            envelope = _parse(frame)
         except DecodeError:
             raise ProtocolError(f"a frame of {len(frame)} bytes holds no ProtoMessage: is this the protobuf port?") from None
         kind, correlation_id = envelope.payloadType, envelope.clientMsgId
         if not kind and not envelope.HasField("payloadType"):  # required, but the runtime does not insist on it
             raise ProtocolError(f"a frame of {len(frame)} bytes holds no payloadType: is this the protobuf port?")
-        return Incoming(kind, text(correlation_id) if correlation_id else "", envelope.payload)
+        return kind, text(correlation_id) if correlation_id else "", envelope.payload
 
     def read_reply(self, request: Message, incoming: Incoming) -> Message:
         """See Dialect."""

@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar
 
 from tradesession.clock import Clock
 from tradesession.errors import SessionClosed
-from tradesession.hooks import Hook, Hooks
+from tradesession.exporters.log import logged
+from tradesession.hooks import Hook
 from tradesession.session.services import PlatformConfig, Services, TokenPlan
 from tradesession.session.session import Session
 from tradesession.tasks import TaskOwner
@@ -39,11 +40,13 @@ class SessionManager:
     `store` is the token store of configurations that name none: a URL (`sqlite:///…`, `postgresql://…`, `redis://…`, `memory:`) or an open
     TokenStore, which stays its opener's. None means TRADESESSION_STORE, or else an SQLite file in the user's state directory. Sessions
     of one slot share one keeper, so a token is renewed once for all of them. `hooks` are called for everything that happens (see
-    `tradesession.hooks`); `clock` is for tests.
+    `tradesession.hooks`); a LogExporter is among them unless `log` is False. `clock` is for tests.
     """
 
-    def __init__(self, *, store: str | TokenStore | None = None, hooks: Iterable[Hook] = (), clock: Clock | None = None) -> None:
-        self.hooks = Hooks.of(hooks)
+    def __init__(
+        self, *, store: str | TokenStore | None = None, hooks: Iterable[Hook] = (), log: bool = True, clock: Clock | None = None
+    ) -> None:
+        self.hooks = logged(hooks, log=log)
         self._store = store
         self._clock = clock or SYSTEM_CLOCK
         self._tasks = TaskOwner()
@@ -129,16 +132,16 @@ class SessionManager:
 
 
 def connect(
-    config: PlatformConfig[S], *, store: str | TokenStore | None = None, hooks: Iterable[Hook] = ()
+    config: PlatformConfig[S], *, store: str | TokenStore | None = None, hooks: Iterable[Hook] = (), log: bool = True
 ) -> AbstractAsyncContextManager[S]:
     """One session for one `async with` block: READY inside, closed in order behind it. Raises what prevented READY.
 
-    `store` and `hooks` as for a SessionManager.
+    `store`, `hooks` and `log` as for a SessionManager.
     """
 
     @asynccontextmanager
     async def connected() -> AsyncIterator[S]:
-        async with SessionManager(store=store, hooks=hooks) as manager:
+        async with SessionManager(store=store, hooks=hooks, log=log) as manager:
             yield await manager.open(config)
 
     return connected()

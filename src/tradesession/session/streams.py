@@ -63,8 +63,8 @@ class EventStream(Generic[T_co]):
     """An async iterator and an async context manager. It is subscribed from the moment it exists, not from the first `await`.
 
     Leaving the context, `aclose()` or the end of the session ends it. At most `limit` events wait in it; `overflow` is its rule then (see
-    `Overflow`), `key` tells the events of one key for `latest`. With `gaps` the iterator also yields Gap markers. `on_drop` is told the
-    count whenever a full queue begins to drop.
+    `Overflow`), `key` tells the events of one key for `latest`. With `gaps` the iterator also yields Gap markers. `on_drop` is told
+    how many events were dropped since it was told last, whenever a full queue begins to drop and at the end.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class EventStream(Generic[T_co]):
         self._ended = False
         self._cause: Exception | None = None
         self._received = self._delivered = self._dropped = self._replaced = self._gap_count = 0
+        self._told = 0  # of those that were dropped
 
     # --- the link's side ---------------------------------------------------------------------------------------------------
 
@@ -107,6 +108,7 @@ class EventStream(Generic[T_co]):
         if self._ended:
             return
         self._received += 1
+        queue = self._queue
         if self._key is not None:
             key = self._key(event)
             is_known = key in self._newest
@@ -114,14 +116,15 @@ class EventStream(Generic[T_co]):
             if is_known:
                 self._replaced += 1
                 return
-            self._queue.append(key)
+            queue.append(key)
         else:
             if self._paused and not self._resume():
                 return
-            if len(self._queue) >= self._limit and not self._make_room():
+            if len(queue) >= self._limit and not self._make_room():
                 return
-            self._queue.append(event)
-        self._wake()
+            queue.append(event)
+        if len(queue) == 1:  # else the reader is awake, or woken already: it waits for nothing but the first
+            self._wake()
 
     def put_gap(self, gap: Gap) -> None:
         """Something was missed at this point; told again at the same point, it is one gap."""
@@ -140,6 +143,7 @@ class EventStream(Generic[T_co]):
         if not self._ended:
             self._ended = True
             self._cause = cause
+            self._tell_drops()
             self._on_close()
             self._wake()
 
@@ -172,10 +176,10 @@ class EventStream(Generic[T_co]):
                 self._gap_count += 1
                 return missed  # type: ignore[return-value]  # with gaps T is T | Gap
         event = self._queue.popleft()
-        if isinstance(event, Gap):
+        if self._gaps and isinstance(event, Gap):
             return event  # type: ignore[return-value]  # with gaps T is T | Gap
         self._delivered += 1
-        return self._newest.pop(event) if self._key is not None else event  # type: ignore[no-any-return]  # what was put is T
+        return event if self._key is None else self._newest.pop(event)  # type: ignore[no-any-return]  # what was put is T
 
     async def __aenter__(self) -> Self:
         return self
@@ -223,9 +227,9 @@ class EventStream(Generic[T_co]):
             self._queue.popleft()
         if self._missed is None:
             self._missed = Gap(f"the reader of {self.name!r} was too slow")
-        if not self._missed.dropped:
-            self._on_drop(self._dropped + 1)
         self._dropped += 1
+        if not self._missed.dropped:
+            self._tell_drops()
         self._missed = replace(self._missed, dropped=self._missed.dropped + 1)
         return True
 
@@ -234,7 +238,12 @@ class EventStream(Generic[T_co]):
         self._dropped += 1
         self._paused += 1
         if self._paused == 1:
-            self._on_drop(self._dropped)
+            self._tell_drops()
+
+    def _tell_drops(self) -> None:
+        count, self._told = self._dropped - self._told, self._dropped
+        if count:
+            self._on_drop(count)
 
     def _resume(self) -> bool:
         """Whether a pause is over; if so, a Gap tells of it."""

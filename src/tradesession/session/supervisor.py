@@ -7,22 +7,19 @@ on. A platform fills in a Line; everything that belongs to one connection is mad
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import Error
-from tradesession.hooks import Hooks, LinkLost, RetryPlanned, StateChanged
+from tradesession.hooks import Hooks, LinkLost, Recovered, RetryPlanned, StateChanged, one_line
 from tradesession.protocol.backoff import Backoff
 from tradesession.session.states import SessionState, check
 from tradesession.timing import sleep
 from tradesession.tokens.token import Token
 from tradesession.verdict import Action, Level, Verdict
-
-_log = logging.getLogger("tradesession.session")
 
 FATAL = Verdict(Action.FATAL, Level.LINK)
 
@@ -101,10 +98,12 @@ class Supervisor:
                 news = self._tokens.changes()  # from before the attempt: a token that comes while it fails must not be missed
                 error = await self._one_connection()
                 verdict = judge(error)
-                self._report_loss(error, verdict)
-                if verdict.action is Action.FATAL or not self._persistent:
+                is_over = verdict.action is Action.FATAL or not self._persistent
+                pause = self._pause(verdict) if not is_over else None
+                self._report_loss(error, verdict, pause)
+                if is_over:
                     return
-                await self._wait(error, verdict, news)
+                await self._wait(pause, news)
         except asyncio.CancelledError:
             self.cause = None  # its owner's wish
             raise
@@ -132,35 +131,35 @@ class Supervisor:
 
     def _ready(self) -> None:
         now = self._clock.monotonic()
-        if self._lost_at is not None:
-            _log.info("%s: READY again after %.1f s", self.line.name, now - self._lost_at)
-        self._lost_at = None
+        lost_at, self._lost_at = self._lost_at, None
         self._persistent = True
         self._backoff.ready(now)
         self.cause = None
         self._enter(SessionState.READY)
         self.lost_wall = None
+        if lost_at is not None:
+            self._hooks.emit(Recovered(source=self.line.name, seconds=now - lost_at))
 
-    def _report_loss(self, error: Exception, verdict: Verdict) -> None:
+    def _report_loss(self, error: Exception, verdict: Verdict, pause: float | None) -> None:
         self.cause = error
-        first = self._lost_at is None
-        if first:
+        during: Literal["opening", "ready", "outage"] = "outage"
+        if self._lost_at is None:
+            during = "ready" if self._persistent else "opening"
             self._lost_at = self._clock.monotonic()
             self.lost_wall = self._clock.wall() if self._persistent else None
-        if self._persistent:  # else it is raised to whoever opens the session, who knows best what to say
-            _log.log(logging.WARNING if first else logging.DEBUG, "%s: lost: %s; verdict: %s", self.line.name, error, verdict)
-        self._hooks.emit(LinkLost(source=self.line.name, cause=str(error), verdict=verdict))
+        self._hooks.emit(LinkLost(source=self.line.name, cause=one_line(error), verdict=verdict, during=during, delay=pause))
 
-    async def _wait(self, error: Exception, verdict: Verdict, news: AsyncIterator[Token]) -> None:
+    def _pause(self, verdict: Verdict) -> float | None:
+        """The seconds until the next attempt; None where only a newer token can help."""
         pause = self._backoff.failed(self._clock.monotonic())
-        if verdict.action is Action.REAUTHORIZE:
-            _log.error("%s: parked, a person is needed: %s", self.line.name, error)
+        return None if verdict.action is Action.REAUTHORIZE else pause + (verdict.after or 0.0)
+
+    async def _wait(self, pause: float | None, news: AsyncIterator[Token]) -> None:
+        if pause is None:
             self._enter(SessionState.PARKED)
             async for _ in news:
                 break
             return
-        if verdict.after is not None:
-            pause += verdict.after
         self._hooks.emit(RetryPlanned(source=self.line.name, seconds=pause, failures=self._backoff.failures))
         self._enter(SessionState.BACKOFF)
         await sleep(self._clock, pause)
@@ -168,7 +167,7 @@ class Supervisor:
     def _enter(self, state: SessionState) -> None:
         check(self.state, state)
         before, self.state = self.state, state
-        self._hooks.emit(StateChanged(source=self.line.name, before=before.value, after=state.value, cause=str(self.cause or "")))
+        self._hooks.emit(StateChanged(source=self.line.name, before=before.value, after=state.value, cause=one_line(self.cause)))
         self._on_change(self)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tradesession.clock import Clock
+from tradesession.exporters.log import logged
 from tradesession.hooks import Hook, Hooks
 from tradesession.session.session import Session
 from tradesession.signalr.bearer import Bearer, TokenSource, source_of
@@ -53,12 +54,13 @@ class Hub(Session, HubClient):
         self._hub_line.open.set()  # whoever waits for it gets to see that the session is closed
 
 
-def connect(hub: str | Config, *, token: Bearer = None, hooks: Iterable[Hook] = ()) -> AbstractAsyncContextManager[Hub]:
+def connect(hub: str | Config, *, token: Bearer = None, hooks: Iterable[Hook] = (), log: bool = True) -> AbstractAsyncContextManager[Hub]:
     """One hub for one `async with` block: READY inside, closed in order behind it.
 
     `hub` is the hub's address, or a Config where more is to be said than that. `token` is where its bearer comes from: a TokenKeeper or
     another source, which is asked before each connection, or a Token or Secret that is used as long as it lasts; None for a hub that
-    wants none. `hooks` are called for everything that happens (see `tradesession.hooks`). Raises what prevented READY.
+    wants none. `hooks` are called for everything that happens (see `tradesession.hooks`); a LogExporter is among them unless `log` is
+    False. Raises what prevented READY.
     """
     config = Config(hub) if isinstance(hub, str) else hub
     source = source_of(token)
@@ -66,7 +68,7 @@ def connect(hub: str | Config, *, token: Bearer = None, hooks: Iterable[Hook] = 
     @asynccontextmanager
     async def connected() -> AsyncIterator[Hub]:
         tasks = TaskOwner()
-        session = Hub(config, source, clock=config.clock or SYSTEM_CLOCK, hooks=Hooks.of(hooks))
+        session = Hub(config, source, clock=config.clock or SYSTEM_CLOCK, hooks=logged(hooks, log=log))
         session.start(tasks)
         try:
             await session.ready()

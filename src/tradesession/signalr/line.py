@@ -7,7 +7,6 @@ lets the old one go when it is not needed any more: streams and events run on, e
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import Error, LinkLost, NotSent, Rejected
-from tradesession.hooks import Hooks, StepTimed, Unclassified
+from tradesession.hooks import Hooks, NotRestored, StepTimed, Unclassified, one_line
 from tradesession.protocol.signalr.records import Invocation
 from tradesession.session.streams import Gap
 from tradesession.session.supervisor import Line
@@ -30,8 +29,6 @@ from tradesession.signalr.renewal import keep_renewing
 from tradesession.tasks import TaskOwner
 from tradesession.timing import deadline, sleep
 from tradesession.tokens.token import Token
-
-_log = logging.getLogger("tradesession.signalr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,6 @@ class HubLine(Line):
         if what not in self._unknown:
             self._unknown.add(what)
             self._hooks.emit(Unclassified(source=self.name, what=what))
-            _log.info("%s: the server sent a %s; it was passed by", self.name, what)
 
     def ended(self, link: HubLink, cause: Error) -> None:
         """See LinkOwner."""
@@ -311,7 +307,7 @@ class HubLine(Line):
                 intent.cause = None
             except Rejected as refusal:
                 intent.cause = refusal
-                _log.warning("%s: %s does not come back: %s", self.name, intent.target, refusal)
+                self._hooks.emit(NotRestored(source=self.name, what=intent.target, cause=one_line(refusal)))
 
     def _renewing_failed(self, task: asyncio.Task[None]) -> None:
         """It never ends by itself: a mistake in it ends the line, loudly."""

@@ -90,7 +90,7 @@ class HubLink:
     def __init__(
         self, config: Config, opener: Opener, owner: LinkOwner, *, clock: Clock, hooks: Hooks, chance: Callable[[], float]
     ) -> None:
-        self.wire = Wire(config, opener, clock=clock, chance=chance, on_event=self._take, on_end=self._ended)
+        self.wire = Wire(config, opener, clock=clock, hooks=hooks, chance=chance, on_event=self._take, on_end=self._ended)
         self._config = config
         self._owner = owner
         self._clock = clock

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from tradesession import policy
 from tradesession.clock import Clock, TimerHandle
-from tradesession.errors import Error, LinkLost, NotSent, Rejected, Unreachable
+from tradesession.errors import Error, LinkLost, NotSent, ProtocolError, Rejected, Unreachable
+from tradesession.hooks import Heartbeat, Hooks
 from tradesession.protocol.keepalive import Keepalive, Pulse
 from tradesession.protocol.signalr.codec import JsonCodec
 from tradesession.protocol.signalr.machine import Accepted, HubEvent, HubMachine, Phase, Refused
@@ -31,17 +32,27 @@ _log = logging.getLogger("tradesession.signalr")
 
 
 class _Socket:
-    """The Receiver of one socket. What a socket brings after it was replaced is nobody's."""
+    """The Receiver of one socket. What it brings before it is in use waits; what it brings after it was replaced is nobody's."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._early: list[bytes] | None = []
         self.cause: Error | None = None
+
+    def begin(self) -> None:
+        """It is in use; a server may have spoken right behind the opening. Raises ProtocolError as `Wire.received` does."""
+        early, self._early = self._early, None
+        for frame in early or ():
+            self._wire.received(self, frame)
 
     def heard(self) -> None:
         """Whole messages are the signs of life here."""
 
     def received(self, frame: bytes) -> None:
-        self._wire.received(self, frame)
+        if self._early is not None:
+            self._early.append(frame)
+        else:
+            self._wire.received(self, frame)
 
     def lost(self, cause: Error) -> None:
         self.cause = cause
@@ -57,6 +68,7 @@ class Wire:
         opener: Opener,
         *,
         clock: Clock,
+        hooks: Hooks,
         chance: Callable[[], float],
         on_event: Callable[[HubEvent], None],
         on_end: Callable[[Error], None],
@@ -71,6 +83,7 @@ class Wire:
         self._config = config
         self._opener = opener
         self._clock = clock
+        self._hooks = hooks
         self._on_event = on_event
         self._on_end = on_end
         self._opened: Opened | None = None
@@ -99,6 +112,7 @@ class Wire:
             max_record=self._config.max_record,
         )
         self._adopt(socket, opened)
+        socket.begin()
         _log.debug("%s: open, as connection %s%s", self._config.name, self.connection_id or "?", ", stateful" if is_stateful else "")
 
     async def handshake(self) -> None:
@@ -244,6 +258,7 @@ class Wire:
             return
         if pulse is Pulse.BEAT and self.machine.phase is Phase.OPEN:
             self.send(self.machine.ping())
+            self._hooks.emit(Heartbeat(source=self._config.name, silence=self._keepalive.silence(now)))
         self._arm()
 
     def _stop_timers(self) -> None:
@@ -310,4 +325,8 @@ class Wire:
         self._adopt(socket, await self._opener.reopen(self._opened.admission, socket))
         self.resumptions += 1
         self.send(self.machine.resume())
+        try:
+            socket.begin()
+        except ProtocolError as error:
+            self.end(error)
         self._wake_room()

@@ -18,7 +18,8 @@ from typing import Self
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import ReauthorizationRequired, SessionClosed, StoreError, TokenError
-from tradesession.hooks import Hook, Hooks, TokenRotated
+from tradesession.exporters.log import logged
+from tradesession.hooks import Hook, Hooks, RenewalFailed, TokenLoaded, TokenRotated, one_line
 from tradesession.tasks import TaskOwner
 from tradesession.timing import SYSTEM_CLOCK, deadline, sleep
 from tradesession.tokens.changes import Announcer, TokenChanges
@@ -45,6 +46,7 @@ class TokenKeeper:
 
     `exchange` is how a token is had or renewed. `seed` is a token from the configuration: it is brought into the store when that has
     none, or when its grant leads no further. `random` gives numbers in [0, 1), for jitter. `name` is what logs and records call it.
+    Without Hooks to share, its own have a LogExporter among them.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class TokenKeeper:
         self._store = store
         self._clock = clock
         self._random = random
-        self._hooks = Hooks.of(hooks)
+        self._hooks = logged(hooks)
         self._in_use = TokenInUse(numbers)
         self._failures = Failures()
         self._announcer = Announcer()
@@ -188,8 +190,8 @@ class TokenKeeper:
         try:
             outcome = await rotation.run()
         except Exception as error:
-            _log.warning("%s: not renewed: %s", self.name, error)
             self._failures.add(error, self._in_use, self._clock.monotonic(), self._random())
+            self._hooks.emit(RenewalFailed(source=self.name, cause=one_line(error), needs_person=self._failures.needs_person))
             raise
         finally:
             self._flight = None
@@ -213,12 +215,14 @@ class TokenKeeper:
             self._saver = self._tasks.spawn(self._save(outcome.token), name=f"save of {self.slot}")
         self._rescheduled.set()
         self._announcer.tell(outcome.token)
-        if not is_first:
-            self._report(outcome.token, outcome.saved)
+        if is_first:
+            self._hooks.emit(TokenLoaded(source=self.name, generation=outcome.token.generation, expires_at=outcome.token.expires_at))
+        else:
+            self._report(outcome.token, outcome.saved, outcome.problem)
 
-    def _report(self, token: Token, saved: bool) -> None:
-        _log.info("%s: generation %d is in use", self.name, token.generation)
-        self._hooks.emit(TokenRotated(source=self.name, generation=token.generation, expires_at=token.expires_at, saved=saved))
+    def _report(self, token: Token, saved: bool, problem: str = "") -> None:
+        generation, expires_at = token.generation, token.expires_at
+        self._hooks.emit(TokenRotated(source=self.name, generation=generation, expires_at=expires_at, saved=saved, cause=problem))
 
     def _notice_jump(self) -> None:
         jump = self._in_use.notice_jump(self._clock.monotonic(), self._clock.wall())
@@ -299,7 +303,6 @@ class TokenKeeper:
         if stored is not None:
             self._hear(stored)
         elif token is self._in_use.token:
-            _log.warning("%s: generation %d is saved now", self.name, token.generation)
             self._report(token, saved=True)
         return True
 

@@ -24,6 +24,7 @@ from tradesession.errors import (
     TokenError,
     UncertainExchange,
 )
+from tradesession.hooks import one_line
 from tradesession.tasks import TaskOwner
 from tradesession.timing import deadline, sleep
 from tradesession.tokens.exchange import Exchange
@@ -72,12 +73,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A token that is good now. `saved` is False when the store does not have it yet; `exchanged` is True when this run obtained it."""
+    """A token that is good now.
+
+    `saved` is False when the store does not have it yet, and `problem` says why; `exchanged` is True when this run obtained it.
+    """
 
     token: Token
     life: Life
     revision: int = -1
     saved: bool = True
+    problem: str = ""
     exchanged: bool = False
 
 
@@ -282,8 +287,7 @@ class Rotation:
             except Conflict:
                 stored = await save(self._context, token)
         except StoreError as error:
-            _log.error("%s: generation %d is in use and NOT SAVED, saving goes on: %s", self._slot, token.generation, error)
-            return replace(outcome, saved=False)
+            return replace(outcome, saved=False, problem=one_line(error))
         return outcome if stored is None else Outcome(token=stored.token, life=self._life(stored), revision=stored.revision)
 
     async def _settled(self, old: Token | None, error: TokenError, attempt: int, unanswered: TokenError | None = None) -> TokenError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from tradesession.errors import ConfigurationError
+from tradesession.options import is_text
 from tradesession.secrets import Secret
 
 
@@ -83,6 +84,8 @@ class Slot:
         for name in ("platform", "environment", "client", "subject", "slot"):
             if not getattr(self, name):
                 raise ConfigurationError(f"the {name} of a token's slot is empty; name it")
+            if not is_text(getattr(self, name)):
+                raise ConfigurationError(f"the {name} of a token's slot holds bytes that are no UTF-8 text; name it anew")
 
     @property
     def key(self) -> str:

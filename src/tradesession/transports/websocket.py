@@ -44,10 +44,10 @@ class OpeningRefused(Unreachable):
 class WebSocketTransport(StreamTransport):
     """Frames as WebSocket messages. Make one with `open_websocket`."""
 
-    def __init__(self, receiver: Receiver, clock: Clock, core: ClientProtocol, *, text: bool) -> None:
+    def __init__(self, receiver: Receiver, clock: Clock, core: ClientProtocol, where: str, *, text: bool) -> None:
         super().__init__(receiver, clock)
         self._core = core
-        self._where = f"{core.uri.host}:{core.uri.port}"
+        self._where = where
         self._opcode = Opcode.TEXT if text else Opcode.BINARY
         self._parts: list[bytes] = []
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -189,7 +189,12 @@ async def open_websocket(
     core = ClientProtocol(uri, max_size=max_frame, logger=_silent)
     started = clock.monotonic()
     transport = await open_stream(
-        lambda: WebSocketTransport(receiver, clock, core, text=text), uri.host, uri.port, tls=tls, clock=clock, timeout=timeout
+        lambda: WebSocketTransport(receiver, clock, core, f"{uri.host}:{uri.port}", text=text),
+        uri.host,
+        uri.port,
+        tls=tls,
+        clock=clock,
+        timeout=timeout,
     )
     try:
         async with deadline(clock, timeout - (clock.monotonic() - started)):

@@ -22,7 +22,7 @@ from tradesession import policy
 from tradesession.errors import ConfigurationError, StoreError, StoreUnreachable, StoreUnusable
 from tradesession.secrets import redact_url
 from tradesession.tasks import TaskOwner
-from tradesession.timing import SYSTEM_CLOCK, sleep
+from tradesession.timing import SYSTEM_CLOCK, deadline, sleep
 from tradesession.tokens.store import REMOVED, Row, TokenStore, Write, too_new
 
 _log = logging.getLogger("tradesession.tokens.store")
@@ -117,8 +117,13 @@ class PostgresStore(TokenStore):
         await super().aclose()
         await self._tasks.aclose()
         pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()  # nothing is under way that is not finished or given up
+        if pool is None:
+            return
+        try:
+            async with deadline(SYSTEM_CLOCK, policy.CLOSE_TIMEOUT):
+                await pool.close()  # a call that was cancelled may still be giving its connection back, in a task of the pool
+        except (TimeoutError, asyncpg.PostgresError, *_ABSENT):
+            pool.terminate()
 
     # --- connecting ------------------------------------------------------------------------------------------------------------------
 
