@@ -50,6 +50,7 @@ class Tally:
     events: int = 0
     gaps: int = 0
     rotations: int = 0
+    orders: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     failed_requests: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -81,6 +82,8 @@ class Soak:
         self.until = time.monotonic() + 60 * minutes
         self.half = time.monotonic() + 30 * minutes
         self.seed = seed
+        self.orders: dict[str, str] = {}
+        self.repeated = self.lost = self.lost_tokens = 0
 
     async def run(self) -> None:
         async with Sandbox(seed=self.seed) as sandbox:
@@ -97,6 +100,8 @@ class Soak:
                     await self.torment(sandbox, sessions)
                     for task in tasks:
                         task.cancel()
+                if not self.tally.problems:
+                    await self.judge_orders(sessions)
             self.judge_tokens(sandbox)
 
     async def torment(self, sandbox: Sandbox, sessions: list[ctrader.Session]) -> None:
@@ -106,10 +111,12 @@ class Soak:
         while time.monotonic() < self.until and not self.tally.problems:
             name = self.random.choice(sorted(kinds))
             self.tally.faults[name] += 1
+            ordering = [asyncio.ensure_future(self.order(session)) for session in sessions]
             await kinds[name]()
             await self.push(sandbox, self.random.uniform(1, 300))
             sandbox.ctrader.faults.clear()
             await self.recover(sandbox, sessions, name)
+            await self.until_done(sandbox, ordering)
             await asyncio.gather(*(self.ask(session) for session in sessions))
             await self.push(sandbox, self.random.uniform(0, 3600))
             if "middle" not in self.tally.samples and time.monotonic() >= self.half:
@@ -194,8 +201,66 @@ class Soak:
         except tradesession.Error as error:
             self.tally.failed_requests[type(error).__name__] += 1
 
+    async def order(self, session: ctrader.Session) -> None:
+        """Place one order while a fault comes, and find out what became of it."""
+        account = session.accounts[0]
+        symbol = (await session.symbols(account, "EURUSD"))[0]
+        order = pb.ProtoOANewOrderReq(
+            ctidTraderAccountId=account.id,
+            symbolId=symbol.id,
+            orderType=pb.ProtoOAOrderType.LIMIT,
+            tradeSide=pb.ProtoOATradeSide.BUY,
+            volume=100_000,
+            limitPrice=0.5,
+            clientOrderId=f"soak-{len(self.orders)}-{session.config.environment}",
+        )
+        self.orders[order.clientOrderId] = "?"
+        try:
+            await session.request(order, timeout=30)
+            outcome = "reply"
+        except tradesession.OutcomeUnknown as unknown:
+            outcome = await self.settled(unknown)
+        except tradesession.Error as error:
+            outcome = type(error).__name__
+        self.orders[order.clientOrderId] = outcome
+        self.tally.orders[outcome] += 1
+
+    async def settled(self, unknown: tradesession.OutcomeUnknown) -> str:
+        """What became of the order, asked until the session can tell."""
+        while True:
+            try:
+                settlement: ctrader.Settlement = await unknown.settle()
+                return f"settled: {settlement.outcome.value}"
+            except tradesession.Error:
+                await asyncio.sleep(0)
+
+    async def until_done(self, sandbox: Sandbox, tasks: list[asyncio.Future[None]]) -> None:
+        for _ in range(200):
+            if all(task.done() for task in tasks):
+                break
+            await self.push(sandbox, 1)
+        for task in tasks:
+            if not task.done():
+                self.tally.problems.append("an order was not settled within 200 s of a well session")
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def judge_orders(self, sessions: list[ctrader.Session]) -> None:
+        """Each order stands in the server's books once, if its outcome says so, and never twice."""
+        found: Counter[str] = Counter()
+        for session in sessions:
+            book = await session.request(pb.ProtoOAReconcileReq(ctidTraderAccountId=session.accounts[0].id))
+            found.update(order.clientOrderId for order in book.order)
+        self.repeated = sum(count > 1 for count in found.values())
+        taken = {name for name, outcome in self.orders.items() if outcome in ("reply", "settled: pending", "settled: executed")}
+        self.lost = len(taken - set(found))
+        wrong = [name for name in found if self.orders.get(name) in ("settled: not executed", "NotSent")]
+        if self.repeated or self.lost or wrong:
+            self.tally.problems.append(f"orders: {self.repeated} repeated, {self.lost} lost, told wrongly: {wrong}")
+
     def judge_tokens(self, sandbox: Sandbox) -> None:
         repeated = {token: count for token, count in sandbox.ctrader.state.exchanges.items() if count > 1}
+        self.lost_tokens = len(repeated)
         if repeated:
             self.tally.problems.append(f"{len(repeated)} refresh tokens were presented more than once")
 
@@ -213,6 +278,10 @@ class Soak:
             "events": self.tally.events,
             "gaps": self.tally.gaps,
             "rotations": self.tally.rotations,
+            "lost_tokens": self.lost_tokens,
+            "orders": dict(sorted(self.tally.orders.items())),
+            "repeated_orders": self.repeated,
+            "lost_orders": self.lost,
             "requests": self.tally.requests,
             "failed_requests": dict(self.tally.failed_requests),
             **self.tally.samples,

@@ -29,6 +29,7 @@ from tradesession.ctrader.messages import (
     ProtoOASpotEvent,
 )
 from tradesession.ctrader.settlement import Settler
+from tradesession.ctrader.symbols import Symbol
 from tradesession.errors import InvalidRequest, LinkLost, NotSent, OutcomeUnknown, Rejected
 from tradesession.hooks import Unclassified
 from tradesession.session.link import Link
@@ -299,6 +300,10 @@ class Session(BaseSession, TypedRequests):
     def depth(self, account: Account, *symbols: str, limit: int = policy.EVENT_QUEUE) -> DepthStream:
         """The order books of these symbols, whole after each change, the best prices first."""
         return self._joined(DepthStream(self._market, account, _distinct(symbols), "depth", limit=limit))
+
+    async def symbols(self, account: Account, *names: str) -> list[Symbol]:
+        """The symbols of these names, with the ids that requests want. Raises ConfigurationError for a name that the account lacks."""
+        return await self._market.symbols.named(account, _distinct(names))
 
     # --- what the base class wants --------------------------------------------------------------------------------------------------
 
