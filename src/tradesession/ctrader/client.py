@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, TypeVar, overload
 
@@ -83,7 +84,8 @@ class Session(BaseSession, TypedRequests):
             )
             for one in lines
         ]
-        self._market = Market(lambda message: self._request(message, None))
+        ask_now = functools.partial(self._request, timeout=None, wait=False)
+        self._market = Market(functools.partial(self._request, timeout=None), ask_now)
         self._unknown: set[str] = set()
 
     @property

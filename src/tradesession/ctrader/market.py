@@ -7,7 +7,7 @@ whole. A stream subscribes at its first `async for` or `async with`, lets go whe
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, Self, TypeVar, get_args
@@ -81,11 +81,26 @@ class _Book:
     timestamp: dt.datetime | None = None
     depth: dict[int, tuple[bool, Level]] = field(default_factory=dict)  # by the quote's id: whether it is a bid, and the level
     streams: list[MarketStream[Any]] = field(default_factory=list)
+    before: tuple[Decimal | None, Decimal | None] = (None, None)  # bid and ask of before the subscription that was asked for last
 
-    def quote(self, account_id: int) -> Quote | None:
+    def quote(self, account_id: int, *, timestamps: bool) -> Quote | None:
         if self.bid is None or self.ask is None:
             return None
-        return Quote(account_id, self.symbol.name, self.bid, self.ask, self.timestamp)
+        return Quote(account_id, self.symbol.name, self.bid, self.ask, self.timestamp if timestamps else None)
+
+    def begin(self, feed: Feed) -> None:
+        """The feed is about to be subscribed: what is known of it is old, and must not be mixed with what comes."""
+        if feed is Feed.SPOTS:
+            self.before = (self.bid, self.ask)
+            self.bid = self.ask = self.timestamp = None
+        elif feed is Feed.DEPTH:
+            self.depth.clear()
+
+    def stand(self, feed: Feed) -> None:
+        """It was subscribed all the time: what was known holds, unless something newer has come."""
+        if feed is Feed.SPOTS:
+            self.bid = self.before[0] if self.bid is None else self.bid
+            self.ask = self.before[1] if self.ask is None else self.ask
 
 
 class MarketStream(EventStream[T]):
@@ -110,7 +125,7 @@ class MarketStream(EventStream[T]):
         return self
 
     async def __anext__(self) -> T:
-        if not self._is_open:
+        if not self._is_open and not self.has_ended:
             await self._subscribe()
         return await super().__anext__()
 
@@ -160,7 +175,11 @@ class QuoteStream(MarketStream[Quote]):
 
     def on_spot(self, book: _Book, event: ProtoOASpotEvent) -> None:
         """See MarketStream."""
-        quote = book.quote(event.ctidTraderAccountId)
+        self.on_quote(book)
+
+    def on_quote(self, book: _Book) -> None:
+        """The price of one of the symbols, if both its sides are known."""
+        quote = book.quote(self.account.id, timestamps=self.timestamps)
         if quote is not None:
             self.put_nowait(quote)
 
@@ -216,9 +235,14 @@ class DepthStream(MarketStream[Depth]):
 class Market:
     """The market data of one session: books of what is subscribed, and the streams that live on them."""
 
-    def __init__(self, request: Requester) -> None:
+    def __init__(self, request: Requester, request_now: Requester | None = None) -> None:
         self.symbols = Symbols(request)
-        self._subscriptions = Subscriptions(request)
+        self._subscriptions = Subscriptions(
+            request,
+            request_now=request_now,
+            on_begin=lambda account_id, topic: self._tell(account_id, topic, _Book.begin),
+            on_standing=lambda account_id, topic: self._tell(account_id, topic, _Book.stand),
+        )
         self._books: dict[tuple[int, int], _Book] = {}
 
     async def enter(self, stream: MarketStream[Any]) -> list[_Book]:
@@ -230,9 +254,9 @@ class Market:
         books = [self._books.setdefault((account_id, symbol.id), _Book(symbol)) for symbol in symbols]
         for book in books:
             book.streams.append(stream)
-            if isinstance(stream, QuoteStream) and (quote := book.quote(account_id)) is not None:
-                stream.put_nowait(quote)
-            if isinstance(stream, DepthStream) and book.depth:
+            if isinstance(stream, QuoteStream) and self._stands(account_id, book, Feed.SPOTS):
+                stream.on_quote(book)
+            if isinstance(stream, DepthStream) and self._stands(account_id, book, Feed.DEPTH) and book.depth:
                 stream.on_depth(book)
         topics = [topic for symbol in symbols for topic in stream.topics(symbol)]
         try:
@@ -257,10 +281,16 @@ class Market:
 
     async def restore(self, account: Account) -> None:
         """Subscribe anew what is wanted of this account; its authorisation may have taken the subscriptions with it."""
-        for (account_id, _), book in self._books.items():
-            if account_id == account.id:
-                book.depth.clear()  # the whole book comes again
         await self._subscriptions.restore(account.id)
+
+    def _stands(self, account_id: int, book: _Book, feed: Feed) -> bool:
+        """Whether the feed is subscribed for somebody, so that what is known of it is of now."""
+        return self._subscriptions.is_wanted(account_id, Topic(feed, book.symbol.id))
+
+    def _tell(self, account_id: int, topic: Topic, what: Callable[[_Book, Feed], None]) -> None:
+        book = self._books.get((account_id, topic.symbol_id))
+        if book is not None:
+            what(book, topic.feed)
 
     def spot_event(self, event: ProtoOASpotEvent) -> None:
         """A spot event arrived; one that nobody wants (any more) is dropped."""
