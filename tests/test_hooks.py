@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from functools import partial
 
 import pytest
 
-from tradesession.hooks import Hooks, LateReply, Record, StateChanged
+from tradesession.errors import ConfigurationError
+from tradesession.hooks import Hook, Hooks, LateReply, Record, StateChanged
 
 RECORD = LateReply(source="here", kind="X")
 
@@ -78,6 +81,46 @@ def test_a_hook_that_was_taken_off_and_comes_back_is_reported_again(caplog: pyte
         hooks.emit(RECORD)
         remove()
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_whoever_ends_the_program_from_a_hook_is_obeyed(kind: type[BaseException]) -> None:
+    def leave(record: Record) -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        Hooks.of([leave]).emit(RECORD)
+
+
+def test_a_cancellation_that_comes_out_of_a_hook_is_the_hooks_own(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(record: Record) -> None:
+        raise asyncio.CancelledError
+
+    Hooks.of([broken]).emit(RECORD)
+    assert "LateReply with CancelledError" in caplog.text
+
+
+class Waits:
+    async def __call__(self, record: Record) -> None: ...
+
+
+async def waits(record: Record) -> None: ...
+
+
+@pytest.mark.parametrize("hook", [waits, Waits()])
+def test_a_hook_that_would_have_to_be_awaited_is_refused(hook: Hook) -> None:
+    for make in (lambda: Hooks.of([hook]), lambda: Hooks().add(hook)):
+        with pytest.raises(ConfigurationError, match=r"hook \w+ is a coroutine function, and hooks are not awaited"):
+            make()
+
+
+def test_the_report_of_a_hook_shows_nothing_of_what_a_partial_holds(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(secret: str, record: Record) -> None:
+        raise ValueError
+
+    Hooks.of([partial(broken, "planted")]).emit(RECORD)
+    assert "hook partial failed" in caplog.text
+    assert "planted" not in caplog.text
 
 
 def test_records_are_frozen_and_made_by_name() -> None:

@@ -69,3 +69,25 @@ async def test_the_exception_of_a_task_is_for_whoever_spawned_it() -> None:
     await owner.aclose()
     with pytest.raises(KeyError):
         task.result()
+
+
+async def test_joining_waits_for_those_that_end_by_themselves_and_cancels_the_late_ones() -> None:
+    owner = TaskOwner()
+    quick = owner.spawn(asyncio.sleep(0, "done"), "quick")
+    late = owner.spawn(asyncio.Event().wait(), "late")
+    await owner.join(0.01)
+    assert quick.result() == "done"
+    assert late.cancelled()
+    await owner.join(0.01)
+    assert len(owner) == 0
+
+
+async def test_a_task_that_joins_its_own_owner_does_not_wait_for_itself() -> None:
+    owner = TaskOwner()
+    other = owner.spawn(asyncio.sleep(0, "done"), "other")
+
+    async def joins() -> str:
+        await owner.join(5)
+        return other.result()
+
+    assert await owner.spawn(joins(), "joins") == "done"
