@@ -281,6 +281,7 @@ class _AccountWatch:
         self._token_refused = False
         self._backoff = Backoff(line._chance)
         self._told = account.state
+        self._unrestored = 0  # attempts in a row after which subscriptions were missing
         self._out_since: float | None = None  # since when it has been suspended, or was and is not authorised yet
 
     def begin(self, started: float) -> None:
@@ -334,6 +335,7 @@ class _AccountWatch:
             if self.account.state is not AccountState.AUTHORIZED:
                 self._enter(AccountState.SUSPENDED, error)
             return self._pause(error)
+        self._unrestored = 0
         self._backoff.ready(self._line._clock.monotonic())
         return None
 
@@ -361,8 +363,9 @@ class _AccountWatch:
         verdict = error.verdict
         pause = self._backoff.failed(self._line._clock.monotonic())
         if self.account.state is AccountState.AUTHORIZED:
+            self._unrestored += 1
             what = f"the subscriptions of account {self.account.id}"
-            self._emit(NotRestored(source=self._line.name, what=what, cause=one_line(error), failures=self._backoff.failures))
+            self._emit(NotRestored(source=self._line.name, what=what, cause=one_line(error), failures=self._unrestored))
         if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
             return None
         return pause + (verdict.after or 0.0)
@@ -392,7 +395,7 @@ class _AccountWatch:
                 account_id=account_id,
                 before=before.value,
                 after=state.value,
-                cause=one_line(self.account.cause),
+                cause=one_line(self.account.cause if state is not AccountState.AUTHORIZING else None),
                 begins_outage=begins_outage,
             )
         )
