@@ -32,7 +32,6 @@ _ORDER = "correct the order"
 _REQUEST: Final[dict[Action, dict[str, str]]] = {
     Action.RETRY: {
         "UNKNOWN_ERROR": "the server gives no reason: repeat it once, then report it to the broker",
-        "TIMEOUT_ERROR": "the execution timed out on the server: reconcile before repeating an order",
         "CONCURRENT_MODIFICATION": "the order or position was being changed: read its state again, then repeat it",
         "NO_QUOTES": "there is no price to trade on: repeat it when quotes come",
         "POSITION_LOCKED": _LATER,
@@ -40,6 +39,7 @@ _REQUEST: Final[dict[Action, dict[str, str]]] = {
         "CH_SERVER_NOT_REACHABLE": "the trading server is not available: repeat it later",
     },
     Action.FATAL: {
+        "TIMEOUT_ERROR": "the execution timed out on the server: reconcile before repeating it",  # not RETRY: an order might go twice
         "UNSUPPORTED_MESSAGE": "this server does not know the message: check the port (5035 takes protobuf) and the request",
         "INVALID_REQUEST": "correct the request as the description says",
         "ENTITY_NOT_FOUND": "check the id",
