@@ -20,7 +20,7 @@ from aiohttp import web
 from tradesession.sandbox.authority import Authority
 from tradesession.sandbox.simulation import LeftBehind, Stalled, World, loop, run_simulation, simulated
 from tradesession.sandbox.simulation.network import FIRST_DESCRIPTOR
-from tradesession.timing import deadline, sleep
+from tradesession.timing import SYSTEM_CLOCK, deadline, sleep
 
 # --- time -----------------------------------------------------------------------------------------------------------------------
 
@@ -90,6 +90,22 @@ def test_the_wall_clock_begins_where_it_is_told_and_can_be_set() -> None:
         return [*seen, world.clock.wall()]
 
     assert run_simulation(scenario, start=1000.0) == [1000.0, 1000.0 - 30 + 3665]
+
+
+def test_the_time_module_tells_the_virtual_time_to_the_scenario_alone() -> None:
+    before = time.time, time.time_ns, time.monotonic, time.monotonic_ns
+
+    async def scenario(world: World) -> None:
+        await world.clock.advance(days=100)
+        assert (time.time(), time.monotonic()) == (world.clock.wall(), world.clock.monotonic())
+        assert time.time_ns() == pytest.approx(world.clock.wall() * 1e9)
+        assert time.monotonic_ns() == pytest.approx(world.clock.monotonic() * 1e9)
+        assert SYSTEM_CLOCK.wall() == world.clock.wall()
+        assert SYSTEM_CLOCK.monotonic() == world.clock.monotonic()
+        assert await asyncio.to_thread(lambda: time.time()) != pytest.approx(world.clock.wall(), abs=1000)  # another thread's
+
+    run_simulation(scenario, start=0.0)
+    assert (time.time, time.time_ns, time.monotonic, time.monotonic_ns) == before
 
 
 # --- the network ----------------------------------------------------------------------------------------------------------------

@@ -60,6 +60,11 @@ class Switches:
         if not name.startswith("_"):
             self._on_change(name)
 
+    @property
+    def passes_as_it_comes(self) -> bool:
+        """Whether nothing is delayed or cut into pieces."""
+        return not (self.latency or self.jitter or self.slice or self.bandwidth)
+
     def watch(self, on_change: Callable[[str], None]) -> None:
         """Be told the name of every switch that is set from now on."""
         self._on_change = on_change

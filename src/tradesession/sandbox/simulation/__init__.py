@@ -8,10 +8,11 @@
 
     run_simulation(scenario, seed=17)
 
-Inside, time is virtual (see `loop`) and so is the network (see `sockets`): streams on loopback live in memory, nothing leaves the process,
-and TLS, WebSocket and HTTP run over them unchanged, for they only see asyncio's own loop. The same seed gives the same run, provided
-that the scenario takes its time from `world.clock`, its chance from `world.random` or the `random` module, and iterates over no set of
-strings or of objects without a hash of their own.
+Inside, time is virtual (see `loop`): that of the loop, of `world.clock` and of the module `time`, but for `perf_counter`; not that of
+`datetime.now()`. The network is virtual too (see `sockets`): streams on loopback live in memory, nothing leaves the process, and TLS,
+WebSocket and HTTP run over them unchanged, for they only see asyncio's own loop. The same seed gives the same run, provided that the
+scenario takes its chance from `world.random` or the `random` module, and its order from no set of strings or of objects without a hash
+of their own.
 
 Why sockets in memory and a loop of our own. Of what PyPI offers, `looptime` turns its selector dozens of times before each jump and has
 real sockets, `aiotools.VirtualClock` jumps before it looks whether data has arrived, `async-solipsism` has sockets in memory but neither
@@ -31,6 +32,7 @@ import inspect
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -42,6 +44,7 @@ from tradesession.sandbox.simulation.sockets import socket_class
 __all__ = ["LeftBehind", "Stalled", "VirtualClock", "World", "run_simulation", "simulated"]
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 P = ParamSpec("P")
 
 _SETTLING_TURNS: Final = 100
@@ -99,6 +102,7 @@ def run_simulation(
             stack.enter_context(_sockets_of(network))
         runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: VirtualLoop(network)))
         clock = VirtualClock(runner.get_loop(), start)
+        stack.enter_context(_time_of(clock))
         try:
             result = runner.run(run(World(seed, clock, random.Random(f"{seed}:world"), network)))
             if failures:
@@ -154,6 +158,27 @@ def _sockets_of(network: Network) -> Iterator[None]:
         yield
     finally:
         socket.socket = kernel  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _time_of(clock: VirtualClock) -> Iterator[None]:
+    """Inside, the functions of `time` that tell the time tell the virtual one, in this thread."""
+    owner = threading.get_ident()
+
+    def replaced(kernel: Callable[[], N], virtual: Callable[[], N]) -> Callable[[], N]:
+        return lambda: virtual() if threading.get_ident() == owner else kernel()
+
+    with contextlib.ExitStack() as stack:
+        for name, virtual in (
+            ("time", clock.wall),
+            ("time_ns", lambda: round(clock.wall() * 1e9)),
+            ("monotonic", clock.monotonic),
+            ("monotonic_ns", lambda: round(clock.monotonic() * 1e9)),
+        ):
+            kernel = getattr(time, name)
+            setattr(time, name, replaced(kernel, virtual))
+            stack.callback(setattr, time, name, kernel)
+        yield
 
 
 async def _settle(network: Network) -> None:
