@@ -131,6 +131,8 @@ def test_the_slot_is_the_grants_whatever_the_environment_and_the_accounts() -> N
         ({"environment": "both", "websocket_url": "wss://h"}, "environment='both' has two endpoints"),
         ({"websocket_url": "wss://bot:planted@h/"}, "websocket_url carries a user, a password or a query"),
         ({"websocket_url": "wss://h/?token=planted"}, "websocket_url carries a user, a password or a query"),
+        ({"token_url": "https://bot:planted@h/apps/token"}, "token_url carries a user or a password"),
+        ({"auth_url": "https://bot:planted@h/apps/auth"}, "auth_url carries a user or a password"),
         ({"endpoints": {"paper": ("h", 1)}}, "endpoints has paper, and there are only demo and live"),
     ],
 )

@@ -222,6 +222,44 @@ async def test_every_kind_of_error_reply_refuses_every_step(reply: Message) -> N
     assert server.link.cause is None
 
 
+@pytest.mark.parametrize("code", ["BLOCKED_PAYLOAD_TYPE", "REQUEST_FREQUENCY_EXCEEDED"])
+async def test_a_quota_that_is_used_up_is_waited_for_once(code: str) -> None:
+    refusals: list[Message] = []
+
+    def answer(request: Message) -> list[tuple[Message, bool]]:
+        if type(request) in {type(refusal) for refusal in refusals}:
+            return plainly(request)
+        refusals.append(request)
+        return [(pb.ProtoOAErrorRes(errorCode=code, retryAfter=3), True)]
+
+    server, tokens = Server(answer), Tokens("planted-2")
+    for step in (
+        lambda: authenticate_application(server.link, CONFIG),
+        lambda: list_accounts(server.link, tokens, CONFIG),
+        lambda: authorise(server.link, Account(1), tokens, CONFIG),
+    ):
+        running = asyncio.ensure_future(step())
+        await turns()
+        server.clock.advance(2.9)
+        await turns()
+        assert not running.done()
+        server.clock.advance(0.1)
+        await running
+    assert len(refusals) == 3
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(("after", "requests"), [(3, 2), (11, 1)])
+async def test_a_quota_that_stays_used_up_or_is_far_away_ends_the_step(after: int, requests: int) -> None:
+    server = Server(lambda request: [(pb.ProtoOAErrorRes(errorCode="BLOCKED_PAYLOAD_TYPE", retryAfter=after), True)])
+    step = asyncio.ensure_future(authenticate_application(server.link, CONFIG))
+    await turns()
+    server.clock.advance(3)
+    with pytest.raises(Rejected, match="BLOCKED_PAYLOAD_TYPE"):
+        await step
+    assert len(server.requests) == requests
+
+
 # --- no answer ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ OPTIONS: Final = Options(
         ),
         "refresh_token": Option(_TOKENS, "The refresh token that belongs to it; never exchanged here.", metavar="TOKEN"),
         "token_url": Option(_TOKENS, "The token endpoint. Default: cTrader's.", metavar="URL"),
+        "token_method": Option(_TOKENS, "How it is asked. Default: GET, as documented.", metavar="GET|POST"),
         "auth_url": Option(_TOKENS, "The consent page. Default: cTrader's.", metavar="URL"),
         "redirect_uri": Option(
             _TOKENS,
@@ -68,14 +69,14 @@ OPTIONS: Final = Options(
 SLOT: Final = ("client_id", "subject", "store")
 """What names a grant in the store."""
 
-GRANT: Final = ("client_id", "client_secret", "subject", "store", "token_url", "ca_file")
+GRANT: Final = ("client_id", "client_secret", "subject", "store", "token_url", "token_method", "ca_file")
 """What it takes to renew one."""
 
 CONSENT: Final = (*GRANT, "auth_url", "redirect_uri", "scope")
 """What it takes to get one."""
 
 SESSION: Final = (
-    *("client_id", "client_secret", "access_token", "refresh_token", "subject", "store", "token_url"),
+    *("client_id", "client_secret", "access_token", "refresh_token", "subject", "store", "token_url", "token_method"),
     *("environment", "host", "port", "transport", "websocket_url", "ca_file", "plaintext"),
     *("accounts", "logins", "brokers", "connect_timeout", "step_timeout", "close_timeout"),
 )  # fmt: skip

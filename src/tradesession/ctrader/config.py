@@ -124,6 +124,9 @@ class Config:
             raise ConfigurationError(
                 "websocket_url carries a user, a password or a query: the Open API knows none, and an address shows in logs"
             )
+        for name in ("auth_url", "token_url"):
+            if "@" in getattr(self, name).partition("?")[0]:
+                raise ConfigurationError(f"{name} carries a user or a password, which cTrader has no use for, and an address shows in logs")
         if unknown := set(self.endpoints) - set(HOSTS):
             raise ConfigurationError(f"endpoints has {', '.join(sorted(unknown))}, and there are only demo and live")
         self._check_figures()

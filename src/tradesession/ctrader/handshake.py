@@ -24,7 +24,7 @@ from tradesession.errors import Rejected, TokenError
 from tradesession.secrets import Secret
 from tradesession.session.link import Link
 from tradesession.tokens.token import Token
-from tradesession.verdict import Action
+from tradesession.verdict import Action, Level
 
 T = TypeVar("T")
 
@@ -46,9 +46,10 @@ async def authenticate_application(link: Link[Message], config: Config) -> None:
     """ProtoOAApplicationAuthReq. Raises Rejected with the remedy when id or secret is refused."""
     # Here and below the message is in no variable: tools that print those of a traceback's frames would print the secret in it.
     await accepted(
-        link.request(
-            ProtoOAApplicationAuthReq(clientId=config.client_id, clientSecret=Secret(config.client_secret).reveal()),
-            timeout=config.step_timeout,
+        asked(
+            link,
+            lambda: ProtoOAApplicationAuthReq(clientId=config.client_id, clientSecret=Secret(config.client_secret).reveal()),
+            config.step_timeout,
         )
     )
 
@@ -57,7 +58,7 @@ async def list_accounts(link: Link[Message], tokens: Tokens, config: Config) -> 
     """The accounts that the token grants, demo and live: either host lists all of them."""
 
     async def ask(token: Token) -> ProtoOAGetAccountListByAccessTokenRes:
-        reply = await link.request(ProtoOAGetAccountListByAccessTokenReq(accessToken=token.access.reveal()), timeout=config.step_timeout)
+        reply = await asked(link, lambda: ProtoOAGetAccountListByAccessTokenReq(accessToken=token.access.reveal()), config.step_timeout)
         return cast("ProtoOAGetAccountListByAccessTokenRes", reply)
 
     reply = await with_token(tokens, ask)
@@ -69,13 +70,28 @@ async def authorise(link: Link[Message], account: Account, tokens: Tokens, confi
 
     async def ask(token: Token) -> Token:
         await accepted(
-            link.request(
-                ProtoOAAccountAuthReq(ctidTraderAccountId=account.id, accessToken=token.access.reveal()), timeout=config.step_timeout
+            asked(
+                link, lambda: ProtoOAAccountAuthReq(ctidTraderAccountId=account.id, accessToken=token.access.reveal()), config.step_timeout
             )
         )
         return token
 
     return await with_token(tokens, ask)
+
+
+async def asked(link: Link[Message], message: Callable[[], Message], timeout: float) -> Message:
+    """The reply to a request. Where the server says that the quota is used up (others share it), once more when it has room again.
+
+    Unless that is further away than `timeout`, in seconds, which each of the two requests has.
+    """
+    try:
+        return await link.request(message(), timeout=timeout)
+    except Rejected as refusal:
+        pause = refusal.verdict.after
+        if refusal.verdict.level is not Level.REQUEST or pause is None or pause > timeout:
+            raise
+        link.pause(pause)
+    return await link.request(message(), timeout=pause + timeout)
 
 
 async def with_token(tokens: Tokens, ask: Callable[[Token], Awaitable[T]]) -> T:
