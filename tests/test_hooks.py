@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from tradesession.errors import ConfigurationError
-from tradesession.hooks import Hook, Hooks, LateReply, Record, StateChanged
+from tradesession.errors import ConfigurationError, LinkLost
+from tradesession.hooks import Hook, Hooks, LateReply, Record, StateChanged, one_line
 
 RECORD = LateReply(source="here", kind="X")
 
@@ -121,6 +121,13 @@ def test_the_report_of_a_hook_shows_nothing_of_what_a_partial_holds(caplog: pyte
     Hooks.of([partial(broken, "planted")]).emit(RECORD)
     assert "hook partial failed" in caplog.text
     assert "planted" not in caplog.text
+
+
+def test_a_cause_is_one_line_and_of_a_foreign_exception_only_the_type() -> None:
+    assert one_line(None) == ""
+    assert one_line(LinkLost("two\nlines")) == "two lines"
+    assert one_line(LinkLost()) == "LinkLost"
+    assert one_line(ValueError("who knows what it quotes")) == "ValueError"
 
 
 def test_records_are_frozen_and_made_by_name() -> None:
