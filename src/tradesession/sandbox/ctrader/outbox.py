@@ -12,9 +12,9 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from tradesession.clock import TimerHandle
 from tradesession.ctrader import messages as pb
 from tradesession.ctrader import registry
+from tradesession.sandbox.ctrader.agenda import Agenda
 from tradesession.sandbox.ctrader.channel import Channel
 from tradesession.sandbox.ctrader.core import Core
 from tradesession.sandbox.ctrader.encoding import encode_message
@@ -37,7 +37,8 @@ class Outbox:
         self._channel = channel
         self._random = random.Random("garbage")
         self._held: list[Envelope] = []
-        self._timers: set[TimerHandle] = set()
+        self._agenda = Agenda(core.clock)
+        self._last_due = float("-inf")
         self.before_reply: Callable[[], None] = lambda: None
         """What the fault `events_before_reply` does."""
 
@@ -81,9 +82,7 @@ class Outbox:
 
     def close(self) -> None:
         """Nothing more leaves."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._agenda.close()
 
     def _error(self, refusal: Refusal) -> Message:
         if refusal.is_of_order:
@@ -117,7 +116,7 @@ class Outbox:
     def _hold(self, envelope: Envelope) -> None:
         self._held.append(envelope)
         if len(self._held) == 1:
-            self._at(_REORDER_WINDOW, self._release)
+            self._agenda.enter(self._core.clock.monotonic() + _REORDER_WINDOW, self._release)
 
     def _release(self) -> None:
         held, self._held = self._held, []
@@ -129,18 +128,12 @@ class Outbox:
         self._later(lambda: self._channel.send(frame))
 
     def _later(self, action: Callable[[], None]) -> None:
-        if self._core.settings.latency:
-            self._at(self._core.settings.latency, action)
+        latency, now = self._core.settings.latency, self._core.clock.monotonic()
+        if latency or self._last_due > now:
+            self._last_due = max(self._last_due, now + latency)  # nothing overtakes what went before it, also when the delay shrinks
+            self._agenda.enter(self._last_due, action)
         else:
             action()
-
-    def _at(self, seconds: float, action: Callable[[], None]) -> None:
-        def fire() -> None:
-            self._timers.discard(timer)
-            action()
-
-        timer = self._core.clock.call_at(self._core.clock.monotonic() + seconds, fire)
-        self._timers.add(timer)
 
 
 def _order_error(refusal: Refusal) -> pb.ProtoOAOrderErrorEvent:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
-from tradesession.clock import Clock, TimerHandle
+from tradesession.clock import Clock
 from tradesession.ctrader import messages as pb
+from tradesession.sandbox.ctrader.agenda import Agenda
 from tradesession.sandbox.ctrader.feed import Feed
 from tradesession.sandbox.ctrader.market import Symbol
 from tradesession.sandbox.ctrader.refusal import Refusal
@@ -54,7 +55,7 @@ class Desk:
         self._ids = Ids()
         self._books: dict[int, OrderBook] = {}
         self._watched: dict[Symbol, dict[OrderBook, None]] = {}
-        self._timers: set[TimerHandle] = set()
+        self._agenda = Agenda(clock)
         feed.on_tick.append(self._ticked)
 
     def book(self, account: Account) -> OrderBook:
@@ -76,9 +77,7 @@ class Desk:
 
     def close(self) -> None:
         """Stop what runs on the clock."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._agenda.close()
 
     # --- inside ---
 
@@ -112,15 +111,10 @@ class Desk:
                 connection.send_event(event, message_id if is_origin or self._settings.execution_ids == "everyone" else None)
 
     def _later(self, book: OrderBook, delay: float, step: Step, cause: Cause | None) -> None:
-        def fire() -> None:
-            self._timers.discard(timer)
+        if delay > 0:
+            self._agenda.enter(self._clock.monotonic() + delay, lambda: self._publish(book, step(self._now()), cause))
+        else:
             self._publish(book, step(self._now()), cause)
-
-        if delay <= 0:
-            self._publish(book, step(self._now()), cause)
-            return
-        timer = self._clock.call_at(self._clock.monotonic() + delay, fire)
-        self._timers.add(timer)
 
     def _watch(self, book: OrderBook) -> None:
         """Have the prices move that matter to this book, and be told of them."""
