@@ -128,7 +128,7 @@ class QuotaWaited(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateReply(Record):
-    """An answer came after its request had given up. `kind` is the platform's number for the type of the answer."""
+    """An answer came after its request had given up. `kind` is the number of its type, or the method that was called."""
 
     kind: str
 

@@ -179,7 +179,7 @@ def _waited(record: QuotaWaited) -> _Line:
 
 
 def _late(record: LateReply) -> _Line:
-    return _Line(LINK, _DEBUG, "a reply of type %s came after its request had given up", (record.kind,))
+    return _Line(LINK, _DEBUG, "a reply (%s) came after its request had given up", (record.kind,))
 
 
 def _beat(record: Heartbeat) -> _Line:
