@@ -113,7 +113,7 @@ class Session(BaseSession, TypedRequests):
                 link = await self._usable_link(line, type(message).__name__, gate, left if wait else 0.0, budget)
                 sent = self._executions.sent(self._clock.wall())
                 reply = await link.request(message, timeout=until - self._clock.monotonic())
-                self._executions.answered(reply)
+                self._executions.answered(message, reply)
                 return reply
             except Rejected as refusal:
                 if is_order or not self._may_repeat(line, message, refusal, account_id, until):

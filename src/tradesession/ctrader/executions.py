@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
-from tradesession.ctrader.messages import ProtoOAExecutionEvent
+from tradesession.ctrader.messages import ProtoOAClosePositionReq, ProtoOAExecutionEvent, ProtoOANewOrderReq
 
 REMEMBERED: Final = 10_000
 """Orders of which it is remembered when they were first seen."""
 
+_MAKES_AN_ORDER: Final = (ProtoOANewOrderReq, ProtoOAClosePositionReq)
 _ANSWERED: Final = 0
 
 
@@ -42,9 +43,9 @@ class Executions:
             self._count += 1
             self._remember(order_id, self._count)
 
-    def answered(self, reply: Message) -> None:
+    def answered(self, request: Message, reply: Message) -> None:
         """This reply has reached the one who asked."""
-        if isinstance(reply, ProtoOAExecutionEvent) and reply.order.orderId:
+        if isinstance(request, _MAKES_AN_ORDER) and isinstance(reply, ProtoOAExecutionEvent) and reply.order.orderId:
             self._remember(reply.order.orderId, _ANSWERED)
 
     def sent(self, at: float) -> Sent:
