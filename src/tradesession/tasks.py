@@ -42,6 +42,11 @@ class TaskOwner:
         if late:
             await asyncio.wait(late)
 
+    def cancel(self) -> None:
+        """Cancel every task without waiting for it."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
     async def aclose(self) -> None:
         """Cancel every task and wait until the last one has ended."""
         while self._tasks:

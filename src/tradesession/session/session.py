@@ -128,11 +128,15 @@ class Session(ABC):
 
     async def aclose(self) -> None:
         """Close in order: streams end, the links say goodbye, no task or socket stays. Harmless when closed already."""
-        if self._task is not None and not self._closed.is_set():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        self._finish()
-        await self._callbacks.join(self._close_timeout)
+        try:
+            if self._task is not None and not self._closed.is_set():
+                self._task.cancel()
+                await asyncio.wait([self._task])
+            self._finish()
+            await self._callbacks.join(self._close_timeout)
+        except asyncio.CancelledError:
+            self._callbacks.cancel()
+            raise
 
     async def __aenter__(self) -> Self:
         await self.ready()
@@ -220,8 +224,10 @@ class Session(ABC):
         except Exception as error:  # whatever ends the session is its cause, and reaches everybody who waits
             self._end_with(error)
         finally:
-            await self._tasks.aclose()
-            self._finish()
+            try:
+                await self._tasks.aclose()
+            finally:  # also when it is cancelled twice
+                self._finish()
 
     def _changed(self, supervisor: Supervisor) -> None:
         if supervisor.state is SessionState.HANDSHAKING and supervisor.lost_wall is not None:
