@@ -12,7 +12,6 @@ from tradesession.secrets import Secret
 from tradesession.tokens.exchange import StaticExchange
 from tradesession.tokens.grants import Static
 from tradesession.tokens.keeper import TokenKeeper
-from tradesession.tokens.stores.memory import MemoryStore
 from tradesession.tokens.token import Token, TokenState
 
 
