@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
 from tradesession.errors import ConfigurationError
-from tradesession.options import boolean, integers, read_options, suggestion, words
+from tradesession.options import (
+    boolean,
+    integers,
+    keep_path,
+    keep_secret,
+    read_options,
+    readers,
+    require_above_zero,
+    require_one_of,
+    require_text,
+    suggestion,
+    titles,
+)
+from tradesession.secrets import Secret
 
-READERS: Mapping[str, Callable[[str], Any]] = {"host": str, "port": int, "plaintext": boolean, "accounts": integers, "brokers": words}
+READERS: Mapping[str, Callable[[str], Any]] = {"host": str, "port": int, "plaintext": boolean, "accounts": integers, "brokers": titles}
 
 
 def test_variables_with_the_prefix_are_read_and_others_are_not_ours() -> None:
@@ -19,11 +34,17 @@ def test_variables_with_the_prefix_are_read_and_others_are_not_ours() -> None:
         "P_PORT": "5",
         "P_PLAINTEXT": "yes",
         "P_ACCOUNTS": "1, 2 3",
-        "P_BROKERS": "a,b",
+        "P_BROKERS": "IC Markets, b,",
         "PATH": "x",
         "OTHER_HOST": "y",
     }
-    assert read_options(environ, "P_", READERS) == {"host": "h", "port": 5, "plaintext": True, "accounts": (1, 2, 3), "brokers": ("a", "b")}
+    assert read_options(environ, "P_", READERS) == {
+        "host": "h",
+        "port": 5,
+        "plaintext": True,
+        "accounts": (1, 2, 3),
+        "brokers": ("IC Markets", "b"),
+    }
 
 
 def test_a_variable_that_is_set_to_nothing_counts_as_not_set() -> None:
@@ -66,3 +87,70 @@ def test_a_boolean_is_nothing_else() -> None:
 def test_the_nearest_name_is_suggested() -> None:
     assert suggestion("acounts", ["accounts", "brokers"]) == "did you mean accounts?"
     assert suggestion("zz", ["b", "a"]) == "the known ones are a, b"
+
+
+@dataclass
+class Told:
+    name: str = ""
+    port: int = 0
+    timeout: float = 0.0
+    plaintext: bool = False
+    logins: Sequence[int] = ()
+    brokers: Sequence[str] = ()
+    auth: Any = None
+    kept: None = field(default=None, init=False)
+
+
+def test_options_are_read_by_the_annotations_of_their_fields() -> None:
+    texts = {"name": "x", "port": "7", "timeout": "0.5", "plaintext": "yes", "logins": "1 2", "brokers": "a b, c"}
+    found = readers(Told, "auth")
+    assert {name: found.pop(name)(text) for name, text in texts.items()} == {
+        "name": "x", "port": 7, "timeout": 0.5, "plaintext": True, "logins": (1, 2), "brokers": ("a b", "c")
+    }  # fmt: skip
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("demmo", "'demmo' is none of demo, live; did you mean demo?"), ("x", "'x' is none of demo, live")]
+)
+def test_a_choice_that_there_is_not_lists_the_others_once(name: str, said: str) -> None:
+    require_one_of(Told(name="live"), "name", ("demo", "live"))
+    with pytest.raises(ConfigurationError) as caught:
+        require_one_of(Told(name=name), "name", ("demo", "live"))
+    assert str(caught.value) == f"name={said}"
+
+
+@dataclass(frozen=True)
+class Options:
+    key: str | Secret | None = "key"
+    name: str | None = "name"
+    delay: float = 1.0
+
+
+def test_what_is_secret_becomes_a_secret_and_nothing_none() -> None:
+    options, empty = Options(), Options(key="")
+    keep_secret(options, "key")
+    keep_secret(empty, "key")
+    assert (options.key, empty.key) == (Secret("key"), None)
+
+
+def test_a_path_becomes_a_text_and_none_stays_none() -> None:
+    options = Told(name="x", auth=PurePosixPath("a/b"))
+    keep_path(options, "auth")
+    assert options.auth == "a/b"
+    keep_path(options, "kept")
+    assert options.kept is None
+
+
+@pytest.mark.parametrize("options", [Options(name="\udcff"), Options(key=Secret("\udcff"))])
+def test_bytes_that_are_no_text_are_refused_and_not_shown(options: Options) -> None:
+    require_text(Options(name=None), "name", "key")
+    with pytest.raises(ConfigurationError, match=r"^(name|key) holds bytes that are no UTF-8 text; set it anew$"):
+        require_text(options, "name", "key")
+
+
+@pytest.mark.parametrize("delay", [0, -1, float("nan")])
+def test_what_must_be_above_zero_is(delay: float) -> None:
+    require_above_zero(Options(), "delay")
+    with pytest.raises(ConfigurationError, match=f"^delay={delay:g} must be above 0$"):
+        require_above_zero(Options(delay=delay), "delay")

@@ -1,4 +1,4 @@
-"""TaskOwner: tasks end with their owner."""
+"""TaskOwner: tasks end with their owner. And work that is finished whoever is cancelled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tradesession.tasks import TaskOwner
+from tradesession.tasks import TaskOwner, completed
 
 
 async def test_a_task_is_owned_until_it_is_done() -> None:
@@ -91,3 +91,32 @@ async def test_a_task_that_joins_its_own_owner_does_not_wait_for_itself() -> Non
         return other.result()
 
     assert await owner.spawn(joins(), "joins") == "done"
+
+
+async def test_work_that_is_to_be_completed_outlasts_every_cancellation_and_then_its_caller_is_cancelled() -> None:
+    may_end, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        ended.set()
+
+    caller = asyncio.create_task(completed(work(), name="work"))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        caller.cancel()
+    await asyncio.sleep(0)
+    assert not caller.done()
+    may_end.set()
+    await asyncio.wait([caller])
+    assert ended.is_set()
+    assert caller.cancelled()
+
+
+async def test_what_completed_work_gives_or_raises_is_its_callers() -> None:
+    assert await completed(asyncio.sleep(0, "result"), name="work") == "result"
+
+    async def fails() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        await completed(fails(), name="work")

@@ -32,6 +32,10 @@ class Clock(Protocol):
         """Call back once when `monotonic()` has reached `when`. The callback must neither wait nor raise."""
 
 
+def _nothing() -> None:
+    """What a timer does that was taken back."""
+
+
 class ManualTimer:
     """A timer of a `ManualClock`."""
 
@@ -43,8 +47,9 @@ class ManualTimer:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Take the timer back."""
+        """Take the timer back, and let go of what it would have called."""
         self.cancelled = True
+        self.callback = _nothing
 
 
 class ManualClock:

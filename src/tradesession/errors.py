@@ -193,7 +193,10 @@ class TokenEndpointUnreachable(TokenError):
 
 
 class UncertainExchange(TokenError):
-    """The exchange left and no answer came; the refresh token may be spent."""
+    """The exchange left and no usable answer came; the refresh token may be spent."""
+
+    tries: int = 2
+    """How often a refresh token is shown, at once, before it is left alone for a while: an endpoint that answers is given one more."""
 
 
 class StoreError(Error):

@@ -154,6 +154,14 @@ class EventsDropped(Record):
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolSilent(Record):
+    """A symbol that was heard before has been silent for `seconds`, in its trading hours; told once in each silence."""
+
+    symbol: str
+    seconds: float
+
+
 # --- tokens -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +192,16 @@ class RenewalFailed(Record):
 
     cause: str
     needs_person: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReplaced(Record):
+    """A token could not be refreshed, and one of a new grant took its place: for the server a new session, with nothing of the old one.
+
+    What the server bound to the old session (streams, subscriptions) may have to be made anew.
+    """
+
+    cause: str
 
 
 # --- handing them out -----------------------------------------------------------------------------------------------------------------

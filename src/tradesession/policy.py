@@ -38,8 +38,9 @@ MAX_FRAME: Final = 15_000_000
 WRITE_HIGH_WATER: Final = 1 << 20
 """Bytes that may wait in the send buffer before a request waits too: thousands of requests, yet little enough to notice a deaf peer."""
 
-LARGE_READ: Final = 1 << 16
-"""Bytes read at once after which the readers of streams get a turn before more is read: a burst is large reads only, a trickle has none."""
+READ_SIZE: Final = 1 << 13
+"""Bytes read at once: some three hundred quotes, which still lie in the processor's cache when the readers of the streams get them (larger
+reads were measured to cost a tenth more for each quote), and few enough for every stream's queue."""
 
 # --- keeping a link alive (cTrader fact sheet, section 3) ---------------------------------------------------------------------
 
@@ -76,9 +77,8 @@ HISTORICAL_BURST: Final = 1
 
 # --- streams ----------------------------------------------------------------------------------------------------------------
 
-EVENT_QUEUE: Final = 20_000
-"""Events a stream holds for a slow reader before its overflow rule acts: a busy minute of a hundred symbols. More than the shortest quotes
-that one read of a socket can bring (256 KiB), so that a reader that is always at hand loses none."""
+EVENT_QUEUE: Final = 10_000
+"""Events a stream holds for a slow reader before its overflow rule acts: a busy minute of a hundred symbols."""
 
 # --- SignalR hubs ---------------------------------------------------------------------------------------------------------------
 
@@ -122,10 +122,16 @@ HUB_RENEW_AHEAD_SHARE: Final = 0.15
 """Last part of a bearer's life in which its connection is replaced by one with a newer bearer, which is renewed at 80 % …"""
 
 HUB_RENEW_AHEAD_LIMIT: Final = 120.0
-"""… but never sooner than this before its end: time for a dozen tries."""
+"""… but never sooner than this before its end: time for a dozen tries …"""
+
+HUB_RENEW_AHEAD_LEAST: Final = 2.0
+"""… and, unless that is more than half of its life, never later: a server that closes at the end leaves time for both side by side."""
 
 HUB_OVERLAP: Final = 10.0
-"""How long an old and a new connection run side by side at most, to find out that both bring the same items."""
+"""How long an old and a new connection run side by side at most, to find out that both bring the same items …"""
+
+HUB_OVERLAP_LEAST: Final = 1.0
+"""… and at least, should the old one's bearer end meanwhile: a stream has begun on the new one after the way to the server and back."""
 
 HUB_LINGER: Final = 0.25
 """How long the old one stays after that, for items that a server sent to the two in different order."""
@@ -138,6 +144,90 @@ HUB_EARLY_SECONDS: Final = 5.0
 
 HUB_ANSWERS_AT_ONCE: Final = 64
 """Calls of the server that are answered side by side; more than these are refused, as memory has an end."""
+
+# --- one connection in place of another -----------------------------------------------------------------------------------------
+
+HANDOVER_SETTLE: Final = 5.0
+"""How long after the old connection has gone the new one may still bring what that had brought; from then on equal events are two."""
+
+# --- CPlugin WebAPI ---------------------------------------------------------------------------------------------------------------
+
+CPLUGIN_REQUEST_TIMEOUT: Final = 90.0
+"""A REST call without a deadline of its own: the API gives the slowest kind 60 s, its own link 20 more, and the answer has to travel."""
+
+CPLUGIN_SERVER_TIMEOUT_LEAST: Final = 1.0
+"""Seconds; the least that the API takes as X-Request-Timeout."""
+
+CPLUGIN_SERVER_TIMEOUT_MOST: Final = 300.0
+"""Seconds; the most that the API takes as X-Request-Timeout."""
+
+CPLUGIN_ATTEMPTS: Final = 3
+"""How often a call is sent that may be repeated: as the vendor's own SDK does it."""
+
+CPLUGIN_RETRY_BASE: Final = 0.5
+"""Bound of the random pause before the second of them; it doubles …"""
+
+CPLUGIN_RETRY_CAP: Final = 10.0
+"""… up to this."""
+
+CPLUGIN_RETRY_AFTER_LIMIT: Final = 60.0
+"""Longest wait that the API's Retry-After is granted; a caller's deadline ends it sooner."""
+
+CPLUGIN_REPLY_LIMIT: Final = 64 << 20
+"""Bytes of an answer that are read: a year of a busy server's trades fits."""
+
+CPLUGIN_CALL_TIMEOUT: Final = 60.0
+"""A hub call, and the opening of a hub: the server cuts off both after 60 s."""
+
+CPLUGIN_DISCOVERY_LIFE: Final = 3600.0
+"""How long a token endpoint that was discovered is believed in: the usual life of a token."""
+
+# --- TradingView (facts on the data integration, A1 to A3) ----------------------------------------------------------------------
+
+TRADINGVIEW_ASSERTION_LIFETIME: Final = 60.0
+"""Of a signed assertion: time for one slow call of the token endpoint. A new one is made for each call."""
+
+TRADINGVIEW_ASSERTION_SHORTEST: Final = 5.0
+"""Below this a clock that is a little wrong, or a slow line, makes every assertion too old."""
+
+TRADINGVIEW_ASSERTION_LONGEST: Final = 300.0
+"""Above this servers refuse: "a few minutes" is what RFC 7519 (4.1.4) grants clocks, and a stolen assertion should not last."""
+
+TRADINGVIEW_KEY_BITS: Final = 2048
+"""Smallest RSA key that RS256 may be used with (RFC 7518, 3.3)."""
+
+TRADINGVIEW_CERTIFICATE_WARNING: Final = 30 * 86400.0
+"""How long before a certificate's end it is warned of: time to have another one registered."""
+
+TRADINGVIEW_LONGEST_TOKEN: Final = 2_147_483.647
+"""Longest life of an access token by the documents, which give it in milliseconds; a larger number of "seconds" is meant so as well."""
+
+TRADINGVIEW_STREAMS: Final = 4
+"""Connections to /streaming that TradingView itself opens at most, and a broker expects."""
+
+TRADINGVIEW_REQUEST_TIMEOUT: Final = 30.0
+"""One read, with its repetitions: a list of ten thousand symbols or a day of minute bars takes seconds on a slow server."""
+
+TRADINGVIEW_REPLY_LIMIT: Final = 64 << 20
+"""Bytes of a reply that are read: ten thousand symbols with thirty columns have some ten million."""
+
+TRADINGVIEW_LINE_LIMIT: Final = 1 << 20
+"""Bytes of one line of /streaming: a real one has a hundred. Bounds the memory that a server without line ends can take."""
+
+TRADINGVIEW_SILENCE: Final = 60.0
+"""Silence of everything that was heard before, in its trading hours, after which a stream counts as dead: it has no heartbeat …"""
+
+TRADINGVIEW_SILENCE_LIMIT: Final = 3600.0
+"""… and the patience doubles up to this while reconnecting brings nothing either: a holiday is not met with a reconnect a minute."""
+
+TRADINGVIEW_OVERLAP: Final = 10.0
+"""How long an old and a new connection of a stream run side by side at most, to find out that both bring the same."""
+
+TRADINGVIEW_REPLACE_TRIES: Final = 5
+"""Tries to replace a stream's connection after a rotation; a server that lets no further one in keeps the old one."""
+
+TRADINGVIEW_QUOTES_PER_SECOND: Final = 2.0
+"""/quotes is made to be asked every 500 ms, TradingView's own pace."""
 
 # --- consent ----------------------------------------------------------------------------------------------------------------
 
@@ -153,7 +243,8 @@ TOKEN_REPLY_LIMIT: Final = 1 << 20
 """Bytes of a token endpoint's answer that are read; real ones have under 10 kB."""
 
 RETRY_AFTER_LIMIT: Final = 3600.0
-"""Longest wait that a token endpoint's Retry-After is granted: a maintenance fits, and a wrong date does not park a bot for a year."""
+"""Longest wait that a server is granted, in a maintenance and by a token endpoint's Retry-After: then it is asked again, and a wrong date
+does not park a bot for a year."""
 
 TOKEN_RENEW_AT: Final = 0.8
 """Share of its life at which a token is renewed in the background: of 30 days six are left for an endpoint that is down, of 60 s twelve."""
@@ -182,6 +273,9 @@ TOKEN_RETRY_LIMIT: Final = 300.0
 TOKEN_REFUSED_PAUSE: Final = 300.0
 """How long a refusal that blames the client or the request is believed before it is checked again: a person has to change something."""
 
+TOKEN_FAILED_TRIES: Final = 3
+"""How often a refresh token is shown, at once, to an endpoint that answers with a failure of its own: it may be well again."""
+
 TOKEN_DOUBT_PAUSE: Final = 30.0
 """Pause before a refresh token is shown again after two exchanges without an answer; it doubles with each further one …"""
 
@@ -194,8 +288,8 @@ EXCHANGE_LIMIT: Final = 60.0
 LEASE_TTL: Final = 15.0
 """Life of a lease; its holder renews it at a third of that. How long a dead holder on another machine blocks a slot."""
 
-LEASE_WAIT_LIMIT: Final = 180.0
-"""How long a keeper waits for somebody else's lease: longer than any exchange, so only a broken holder is given up on."""
+LEASE_WAIT_EXCHANGES: Final = 3
+"""How long a keeper waits for somebody else's lease, in exchanges that take their whole time: so only a broken holder is given up on."""
 
 SAVE_RETRY_LIMIT: Final = 5.0
 """Longest pause between two tries to save a rotated token: nothing is more urgent, and a store that is back must not wait."""
@@ -227,4 +321,5 @@ STORE_POLL_URGENT: Final = 0.05
 """The same while callers wait for an exchange that another process makes."""
 
 LINEAGE: Final = 64
-"""Fingerprints of earlier tokens that a store remembers of a slot, to know an old one when it is imported again."""
+"""Fingerprints of earlier tokens that a store remembers of a slot, to know an old one when it is imported again: so many of those that
+came from outside, and as many of those that were exchanged."""

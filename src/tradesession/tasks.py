@@ -54,3 +54,17 @@ class TaskOwner:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
+    """The result of work that has a time limit of its own: who is cancelled meanwhile sees it through, and is cancelled then."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()

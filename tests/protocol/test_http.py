@@ -57,6 +57,13 @@ def test_only_the_two_hundreds_are_successes(status: int, success: bool) -> None
     assert HttpReply(status=status).is_success is success
 
 
+@pytest.mark.parametrize(
+    ("status", "unclear"), [(200, False), (400, False), (408, True), (500, True), (502, True), (503, False), (504, True)]
+)
+def test_behind_a_failure_in_the_middle_an_order_may_have_been_executed(status: int, unclear: bool) -> None:
+    assert HttpReply(status=status).is_unclear is unclear
+
+
 def test_the_content_type_is_bare_and_in_lower_case() -> None:
     assert reply(content_type="Text/HTML; charset=utf-8").content_type == "text/html"
     assert reply().content_type == ""
@@ -70,9 +77,10 @@ def test_what_is_no_json_object_is_none(body: bytes) -> None:
     assert HttpReply(status=200, body=body).json_object() is None
 
 
-def test_a_damaged_body_is_not_read() -> None:
-    assert HttpReply(status=200, body=b"{}", damage="cut off").json_object() is None
-    assert HttpReply(status=200, body=b"{}").json_object() == {}
+def test_an_object_that_came_whole_is_read_however_the_connection_ended_behind_it() -> None:
+    body = b'{"accessToken": "a", "n": {"m": 1}}'
+    assert HttpReply(status=200, body=body, damage="cut off").json_object() == {"accessToken": "a", "n": {"m": 1}}
+    assert all(HttpReply(status=200, body=body[:length], damage="cut off").json_object() is None for length in range(len(body)))
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()))

@@ -115,3 +115,22 @@ def test_the_defaults_are_the_policys() -> None:
     keepalive = Keepalive(0)
     assert keepalive.next_poll() == policy.HEARTBEAT_INTERVAL
     assert keepalive.poll(policy.LIVENESS_TIMEOUT) is Pulse.DEAD
+
+
+@given(STARTS, st.lists(st.tuples(st.floats(0, 30), st.integers(0, 5)), max_size=30))
+def test_a_peer_that_takes_nothing_off_a_full_buffer_is_dead_though_it_speaks(start: float, looks: list[tuple[float, int]]) -> None:
+    keepalive = Keepalive(start, interval=10, liveness_timeout=45)
+    now, shrank, before = start, start, 0
+    for pause, unsent in looks:
+        now += pause
+        keepalive.received(now)
+        keepalive.looked(now, unsent)
+        if not unsent or unsent < before:
+            shrank = now
+        before = unsent
+        is_deaf = unsent > 0 and now >= shrank + 45
+        assert keepalive.is_deaf(now) is is_deaf
+        assert (keepalive.poll(now) is Pulse.DEAD) is is_deaf
+        if is_deaf:
+            return
+        assert keepalive.next_poll() <= (shrank + 45 if unsent else now + 45)

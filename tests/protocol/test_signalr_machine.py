@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tradesession.errors import InvalidRequest, ProtocolError
-from tradesession.protocol.signalr.machine import REMEMBERED, Accepted, HubEvent, HubMachine, Phase, Refused, Stray
+from tradesession.protocol.signalr.machine import REMEMBERED, Accepted, HubEvent, HubMachine, Late, Phase, Refused, Stray
 from tradesession.protocol.signalr.records import CancelInvocation, Close, Completion, Invocation, StreamItem
 from tradesession.protocol.signalr.replay import Replay
 
@@ -120,9 +120,10 @@ def test_the_longest_record_that_a_server_takes_may_leave_and_no_longer_one() ->
 def test_an_abandoned_call_is_cancelled_and_its_answer_dropped() -> None:
     machine = opened()
     call = machine.invoke("Slow", [])
-    assert sent(machine.abandon(call.invocation_id)) == [{"type": 5, "invocationId": call.invocation_id}]
+    assert sent(machine.abandon(call.invocation_id, "a slow one")) == [{"type": 5, "invocationId": call.invocation_id}]
     assert machine.abandon(call.invocation_id) is None
-    assert received(machine, {"type": 3, "invocationId": call.invocation_id, "result": None}) == []
+    late = Late(call.invocation_id, "a slow one")
+    assert received(machine, {"type": 3, "invocationId": call.invocation_id, "result": None}) == [late]
     assert received(machine, {"type": 3, "invocationId": call.invocation_id}) == [Stray("completion of a call or stream that is not open")]
 
 
@@ -158,7 +159,7 @@ def test_items_of_a_cancelled_stream_are_dropped_silently() -> None:
     stream = machine.stream("Count", [2])
     machine.abandon(stream.invocation_id)
     late = {"type": 2, "invocationId": stream.invocation_id, "item": 0}
-    assert received(machine, late, late, {"type": 3, "invocationId": stream.invocation_id}) == []
+    assert received(machine, late, late, {"type": 3, "invocationId": stream.invocation_id}) == [Late(stream.invocation_id)]
 
 
 # --- uploads --------------------------------------------------------------------------------------------------------------------------
@@ -281,6 +282,16 @@ def test_nothing_counts_on_a_new_socket_before_the_server_says_where_it_is() -> 
     assert machine.replay.ack() == 3
 
 
+def test_what_belongs_to_stateful_reconnect_alone_is_no_sign_of_life() -> None:
+    machine = opened(replay=Replay())
+    machine.send("A", [])
+    spoken = machine.spoken
+    received(machine, {"type": 8, "sequenceId": 1}, {"type": 9, "sequenceId": 1})
+    assert machine.spoken == spoken
+    received(machine, {"type": 6}, {"type": 99})
+    assert machine.spoken == spoken + 2
+
+
 def test_a_machine_without_replay_is_not_resumed() -> None:
     machine = opened()
     machine.suspend()
@@ -325,7 +336,7 @@ class Connection(RuleBasedStateMachine):
 
     @rule(which=ids)
     def complete(self, which: str) -> None:
-        events = [event for event in received(self.machine, {"type": 3, "invocationId": which}) if not isinstance(event, Stray)]
+        events = [event for event in received(self.machine, {"type": 3, "invocationId": which}) if isinstance(event, Completion)]
         assert events == ([Completion(which, has_result=False)] if which in self.calls | self.streams else [])
         self.calls.discard(which)
         self.streams.discard(which)

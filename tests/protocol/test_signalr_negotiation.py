@@ -94,13 +94,6 @@ def test_version_0_has_one_id_for_both(version: dict[str, Any]) -> None:
     assert negotiated == Negotiated("one", Secret("one"))
 
 
-@pytest.mark.parametrize(("told", "lifetime"), [(3600, 3600.0), (59.5, 59.5), (True, None), ("3600", None), (None, None)])
-def test_a_life_of_the_token_is_read_where_it_is_told(told: object, lifetime: float | None) -> None:
-    negotiated = read_negotiation(answer(connectionId="one", availableTransports=WEBSOCKETS, tokenLifetimeSeconds=told))
-    assert isinstance(negotiated, Negotiated)
-    assert negotiated.token_lifetime == lifetime
-
-
 def test_redirects_come_with_or_without_a_token_and_win_over_everything_else() -> None:
     assert read_negotiation(answer(url="https://b/hub", accessToken="t", connectionId="x")) == Redirected("https://b/hub", Secret("t"))
     assert read_negotiation(answer(url="wss://b/hub?x=y", accessToken=None)) == Redirected("https://b/hub?x=y")

@@ -17,14 +17,14 @@ def test_what_is_acknowledged_is_let_go() -> None:
     replay = Replay(limit=6)
     for data in (b"aa", b"bb", b"cc"):
         replay.sent(data)
-    assert (replay.buffered, replay.is_full) == (6, True)
+    assert (replay.buffered, replay.is_full, replay.oldest) == (6, True, 1)
     assert replay.resume() == (1, [b"aa", b"bb", b"cc"])
     replay.acknowledged(2)
     assert (replay.buffered, replay.is_full) == (2, False)
     assert replay.resume() == (3, [b"cc"])
     replay.acknowledged(1)  # an old one, late
     replay.acknowledged(3)
-    assert replay.resume() == (4, [])
+    assert (replay.resume(), replay.oldest) == ((4, []), 0)
 
 
 def test_an_acknowledgement_of_what_never_left_is_an_error() -> None:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from tradesession.errors import ConfigurationError
 from tradesession.secrets import Secret, redact_url
 
+_UNCLEAR: Final = frozenset({408, 500, 502, 504})
 _URL_CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 
 Pairs: TypeAlias = tuple[tuple[str, str | Secret], ...]
@@ -61,7 +62,8 @@ class HttpRequest:
 class HttpReply:
     """The answer. Header names are in lower case; `sent_at` is when the request left, in wall-clock seconds.
 
-    `damage` says in a few words why the body is not the whole one (cut off, too long), and is empty when it is.
+    `damage` says in a few words why the body is not the whole one (cut off, too long), and is empty when it is. `secrets` are those that
+    went with the request beside its own, such as a bearer: what no text of the server may show.
     """
 
     status: int
@@ -69,6 +71,7 @@ class HttpReply:
     body: bytes = field(default=b"", repr=False)
     sent_at: float = 0.0
     damage: str = ""
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
 
     @property
     def content_type(self) -> str:
@@ -80,15 +83,26 @@ class HttpReply:
         """Whether the status is one of the 2xx."""
         return 200 <= self.status < 300
 
+    @property
+    def is_unclear(self) -> bool:
+        """Whether the status is of a server that failed in the middle, or a gateway that did not wait: an order may have been executed."""
+        return self.status in _UNCLEAR
+
     def json_object(self) -> dict[str, object] | None:
-        """The body as a JSON object; None when it is damaged or anything else. The content type is not asked: servers get it wrong."""
-        if self.damage:
-            return None
+        """The body as a JSON object; None when it is anything else. The content type is not asked: servers get it wrong.
+
+        Nor is the damage: no part of an object is one, so what can be read is whole, however the connection ended behind it.
+        """
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):  # not JSON, not text, numbers of thousands of digits; brackets without end
             return None
         return value if isinstance(value, dict) else None
+
+    @property
+    def date(self) -> float | None:
+        """The server's clock when it answered (RFC 9110, 6.6.1), in whole seconds since 1970; None when it did not say."""
+        return _http_date(self.headers.get("date", ""))
 
     def retry_after(self, limit: float) -> float | None:
         """Seconds that the server asks to wait (Retry-After, a number or a date; RFC 9110, 10.2.3), at most `limit`; None if it does not.
@@ -101,7 +115,7 @@ class HttpReply:
         then = _http_date(asked)
         if then is None:
             return None
-        now = _http_date(self.headers.get("date", ""))
+        now = self.date
         return min(max(0.0, then - (self.sent_at if now is None else now)), limit)
 
 

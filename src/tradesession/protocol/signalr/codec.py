@@ -76,7 +76,10 @@ class JsonCodec:
     def decode_object(self, data: bytes) -> dict[str, Any]:
         """The JSON object of these bytes. Raises ProtocolError for anything else."""
         try:
-            value = self._decoder.decode(data.decode())
+            text = data.decode()
+            value, end = self._decoder.raw_decode(text) if text.startswith("{") else (None, -1)
+            if end != len(text):  # blanks around it, or nonsense: `decode` knows, at twice the cost
+                value = self._decoder.decode(text)
         except (ValueError, ArithmeticError, RecursionError):  # ArithmeticError: a Decimal with an exponent beyond all bounds
             value = None  # and no exception as context: its text would show the content
         if not isinstance(value, dict):

@@ -32,6 +32,8 @@ class RecordDecoder:
     def feed(self, data: bytes) -> list[bytes]:
         """The records that these bytes complete, in order. Raises ProtocolError for one over the cap, after which the place is lost."""
         *records, rest = data.split(SEPARATOR)
+        if not rest and not self._rest and len(data) <= self._max_record:
+            return records  # whole records, and none can be too long: almost always
         if records and self._rest:
             records[0] = bytes(self._rest) + records[0]
             self._rest.clear()

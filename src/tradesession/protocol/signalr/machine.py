@@ -60,13 +60,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A call or stream that was abandoned has ended on the server too; `name` is what whoever abandoned it gave."""
+
+    invocation_id: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stray:
     """Something came that belongs to nothing we know; it was passed by. `what` names it, never its content."""
 
     what: str
 
 
-HubEvent: TypeAlias = Accepted | Refused | Invocation | StreamItem | Completion | CancelInvocation | Close | Stray
+HubEvent: TypeAlias = Accepted | Refused | Invocation | StreamItem | Completion | CancelInvocation | Close | Late | Stray
 """What `HubMachine.receive` tells. Invocation: the server calls, and with an id wants an answer. CancelInvocation: it does not any more."""
 
 
@@ -94,13 +102,15 @@ class HubMachine:
     ) -> None:
         self.phase = Phase.HANDSHAKE
         self.replay = replay
+        self.spoken = 0
+        """How many records came, apart from those of stateful reconnect: a server that sends nothing else has fallen dumb (seen)."""
         self._codec = codec or JsonCodec()
         self._send_limit = send_limit
         self._decoder = RecordDecoder(max_record)
         self._last_id = 0
         self._calls: dict[str, tuple[str, ...]] = {}  # live calls, each with its uploads
         self._streams: dict[str, tuple[str, ...]] = {}
-        self._abandoned: OrderedDict[str, None] = OrderedDict()
+        self._abandoned: OrderedDict[str, str | None] = OrderedDict()
         self._uploads: set[str] = set()
         self._asked: set[str] = set()  # calls of the server that want an answer
 
@@ -138,15 +148,18 @@ class HubMachine:
         self._uploads.update(stream_ids)
         return Outgoing(invocation_id, stream_ids, data)
 
-    def abandon(self, invocation_id: str) -> bytes | None:
-        """Nobody waits for this call or stream any more: what still comes of it is dropped. None when it has ended already."""
+    def abandon(self, invocation_id: str, name: str | None = None) -> bytes | None:
+        """Nobody waits for this call or stream any more: what still comes of it is dropped, its end told as Late with this name.
+
+        None when it has ended already.
+        """
         stream_ids = self._calls.pop(invocation_id, None)
         if stream_ids is None:
             stream_ids = self._streams.pop(invocation_id, None)
         if stream_ids is None:
             return None
         self._uploads.difference_update(stream_ids)
-        self._abandoned[invocation_id] = None
+        self._abandoned[invocation_id] = name
         if len(self._abandoned) > REMEMBERED:
             self._abandoned.popitem(last=False)
         return self._write(CancelInvocation(invocation_id))
@@ -188,6 +201,7 @@ class HubMachine:
         if self.phase is Phase.CLOSED:
             return
         for record in self._decoder.feed(data):
+            self.spoken += 1
             if self.phase is Phase.OPEN:
                 event = self._take(self._codec.decode(record))
                 if event is not None:
@@ -254,7 +268,9 @@ class HubMachine:
         if self.replay is not None and not self._is_due(self.replay, record):
             return None
         if isinstance(record, StreamItem):
-            return record if record.invocation_id in self._streams else self._stray(record, "item of")
+            if record.invocation_id in self._streams:
+                return record
+            return None if record.invocation_id in self._abandoned else Stray("item of a call or stream that is not open")
         if isinstance(record, Completion):
             return self._take_completion(record)
         if isinstance(record, Invocation):
@@ -273,22 +289,21 @@ class HubMachine:
             return Stray(f"record of type {record.type}")
         return Stray("stream invocation, which clients do not serve") if isinstance(record, StreamInvocation) else None
 
-    def _take_completion(self, record: Completion) -> Completion | Stray | None:
+    def _take_completion(self, record: Completion) -> Completion | Late | Stray:
         stream_ids = self._calls.pop(record.invocation_id, None)
         if stream_ids is None:
             stream_ids = self._streams.pop(record.invocation_id, None)
         if stream_ids is None:
-            stray = self._stray(record, "completion of")
-            self._abandoned.pop(record.invocation_id, None)
-            return stray
+            if record.invocation_id in self._abandoned:
+                return Late(record.invocation_id, self._abandoned.pop(record.invocation_id))
+            return Stray("completion of a call or stream that is not open")
         self._uploads.difference_update(stream_ids)
         return record
 
-    def _stray(self, record: StreamItem | Completion, what: str) -> Stray | None:
-        return None if record.invocation_id in self._abandoned else Stray(f"{what} a call or stream that is not open")
-
     def _is_due(self, replay: Replay, record: Record) -> bool:
         """Whether the record is to be looked at, once its part in stateful reconnect is done."""
+        if isinstance(record, (Sequence, Ack)):
+            self.spoken -= 1
         if isinstance(record, Sequence):
             replay.resynchronise(record.sequence_id)
             return False

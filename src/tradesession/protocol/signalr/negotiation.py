@@ -26,15 +26,11 @@ _WEBSOCKETS: Final = "WebSockets"
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """A connection was promised. `id` goes into the socket's query; `stateful` says that it may be resumed on another socket.
-
-    `token_lifetime` is in seconds, from servers that tell it (.NET 11).
-    """
+    """A connection was promised. `id` goes into the socket's query; `stateful` says that it may be resumed on another socket."""
 
     connection_id: str
     id: Secret
     stateful: bool = False
-    token_lifetime: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +114,7 @@ def _read_connection(answer: dict[str, object]) -> Negotiated:
             remedy="this client speaks over WebSockets in text alone; enable them for the hub, or whatever stands before it",
             verdict=Verdict(Action.FATAL, Level.LINK),
         )
-    lifetime = answer.get("tokenLifetimeSeconds")
-    return Negotiated(
-        connection_id,
-        Secret(token),
-        stateful=answer.get("useStatefulReconnect") is True,
-        token_lifetime=float(lifetime) if isinstance(lifetime, (int, float)) and not isinstance(lifetime, bool) else None,
-    )
+    return Negotiated(connection_id, Secret(token), stateful=answer.get("useStatefulReconnect") is True)
 
 
 def _texts(value: object) -> list[str]:

@@ -19,7 +19,7 @@ class Invocation:
     stream_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there are thousands of them a second, and it would make each three times as dear
 class StreamItem:
     """Type 2: one item of a stream, or of an upload."""
 

@@ -43,6 +43,11 @@ class Replay:
         return self._buffered
 
     @property
+    def oldest(self) -> int:
+        """The number of the first record that was not acknowledged; 0 when all were."""
+        return self._sent - len(self._buffer) + 1 if self._buffer else 0
+
+    @property
     def is_full(self) -> bool:
         """Whether senders should wait for an acknowledgement."""
         return self._buffered >= self._limit

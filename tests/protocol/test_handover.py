@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradesession.protocol.signalr import handover
-from tradesession.protocol.signalr.handover import Handover
+from tradesession.protocol import handover
+from tradesession.protocol.handover import Handover
 
 
 def plain(item: int) -> int:
@@ -14,11 +14,11 @@ def plain(item: int) -> int:
 
 
 @st.composite
-def races(draw: st.DrawFn) -> tuple[int, list[tuple[str, int]]]:
+def races(draw: st.DrawFn, *, both_from_the_beginning: bool = False) -> tuple[int, list[tuple[str, int]]]:
     """Items 0 … n-1; the old side brings a first part, the new one the rest and some of it, each in order, at any pace to each other."""
     total = draw(st.integers(0, 12))
     end = draw(st.integers(0, total))
-    begin = draw(st.integers(0, end))
+    begin = 0 if both_from_the_beginning else draw(st.integers(0, end))
     old = [("old", item) for item in range(end)] + [("end", 0)]
     new = [("new", item) for item in range(begin, total)]
     return total, draw(interleaved(old, new))
@@ -61,6 +61,18 @@ def test_older_items_that_a_new_connection_begins_with_are_hidden_once_the_two_a
     before_the_end = events[: events.index(("end", 0))]
     if any(("new", item) in before_the_end for what, item in before_the_end if what == "old"):
         assert out == list(range(total))
+
+
+@given(races(both_from_the_beginning=True), st.integers(1, 4))
+def test_items_that_look_the_same_all_come_out(race: tuple[int, list[tuple[str, int]]], looks: int) -> None:
+    total, events = race
+    assert play(Handover(lambda item: item % looks), events) == list(range(total))
+
+
+def test_an_item_like_the_last_one_before_is_not_taken_for_it() -> None:
+    between = Handover(lambda item: item % 2, last=[1])
+    assert [between.from_old(2), between.from_new(2), between.from_old(3), between.end_old()] == [[2], [], [3], []]
+    assert [between.from_new(3), between.from_new(5)] == [[], [5]]
 
 
 def test_the_old_side_may_go_once_it_is_clear_that_the_new_one_goes_on() -> None:

@@ -2,14 +2,15 @@
 
 Pure. The old connection goes on while the new one begins, so that for a while both bring the same items. Until the two are aligned (one
 of them has brought an item that the other brought too) the old one's items are delivered and the new one's are held; from then on each
-item is delivered when it comes first, from whichever side. Two items are the same when their keys are. What always holds, for keys that
-do not repeat: if both sides bring parts of one sequence in its order, the old one from the beginning, and the new one begins no later
-than right behind the old one's last, the outcome is that sequence.
+item is delivered when it comes first, from whichever side. Two items are the same when their keys are; those of equal keys are counted,
+so that an item of one side hides one of the other. What always holds: if both sides bring parts of one sequence in its order, the old one
+from the beginning, and the new one begins no later than right behind the old one's last, the outcome is that sequence. Where keys repeat,
+that is so if the new one begins where the old one does; else an item may be lost for each that the old one brought before.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
@@ -33,8 +34,13 @@ class Handover(Generic[T]):
         self._key = key
         self._old_ended = False
         self._fresh = 0
-        self._delivered: OrderedDict[Hashable, None] = OrderedDict((key(item), None) for item in last)
-        self._held: OrderedDict[Hashable, T] = OrderedDict()
+        self._last = [key(item) for item in last]
+        self._by_old = _Counts()  # what the new side has still to bring
+        self._by_new = _Counts()  # what the old side has still to bring
+        self._held: deque[tuple[Hashable, T]] = deque()
+        self._held_keys = _Counts()
+        for known in self._last:
+            self._by_old.add(known)
 
     @property
     def is_full(self) -> bool:
@@ -45,11 +51,11 @@ class Handover(Generic[T]):
         """The items to deliver now that the old side brought this one."""
         key = self._key(item)
         if self.is_aligned:
-            return self._once(key, item)
-        self._note(key)
-        if key not in self._held:
+            return self._once(key, item, mine=self._by_old, others=self._by_new)
+        if key not in self._held_keys:
+            self._by_old.add(key)
             return [item]
-        while self._held.popitem(last=False)[0] != key:
+        while self._held.popleft()[0] != key:
             pass  # what the new side brought before it the old one has brought too, or it was older still
         return [item, *self._align()]
 
@@ -57,12 +63,13 @@ class Handover(Generic[T]):
         """The items to deliver now that the new side brought this one."""
         key = self._key(item)
         if self.is_aligned:
-            fresh = self._once(key, item)
+            fresh = self._once(key, item, mine=self._by_new, others=self._by_old)
             self._fresh = self._fresh + 1 if fresh and self._old_ended else 0
             self.is_over = self._fresh >= SETTLED
             return fresh
-        if key not in self._delivered:
-            self._held[key] = item
+        if not self._by_old.take(key):
+            self._held.append((key, item))
+            self._held_keys.add(key)
             return []
         self._held.clear()  # older than what the old side has brought
         return self._align()
@@ -73,20 +80,37 @@ class Handover(Generic[T]):
         return self._align()
 
     def _align(self) -> list[T]:
-        self.is_aligned = True
-        released = list(self._held.values())
-        for key in self._held:
-            self._note(key)
+        if not self.is_aligned:
+            self.is_aligned = True
+            for key in self._last:
+                self._by_old.take(key)  # the new side is past it
+        released = [item for _, item in self._held]
+        for key, _ in self._held:
+            self._by_new.add(key)
         self._held.clear()
         return released
 
-    def _once(self, key: Hashable, item: T) -> list[T]:
-        if key in self._delivered:
+    def _once(self, key: Hashable, item: T, *, mine: _Counts, others: _Counts) -> list[T]:
+        if others.take(key):
             return []
-        self._note(key)
+        mine.add(key)
         return [item]
 
-    def _note(self, key: Hashable) -> None:
-        self._delivered[key] = None
-        if len(self._delivered) > REMEMBERED:
-            self._delivered.popitem(last=False)
+
+class _Counts(OrderedDict[Hashable, int]):
+    """How many items of each key there are, of the latest keys."""
+
+    def add(self, key: Hashable) -> None:
+        """One more."""
+        self[key] = self.get(key, 0) + 1
+        if len(self) > REMEMBERED:
+            self.popitem(last=False)
+
+    def take(self, key: Hashable) -> bool:
+        """One less, if there is one; whether there was."""
+        count = self.get(key, 0)
+        if count > 1:
+            self[key] = count - 1
+        elif count:
+            del self[key]
+        return count > 0
