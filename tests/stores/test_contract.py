@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.stores.engines import Engine, Memory
+from tests.stores.engines import Engine
 from tradesession import policy
-from tradesession.errors import Conflict, StoreUnusable
+from tradesession.errors import Conflict, StoreUnreachable, StoreUnusable
 from tradesession.secrets import Secret
 from tradesession.tokens.holder import Holder
 from tradesession.tokens.store import GrantStatus, Lease, StoredGrant, TokenStore
+from tradesession.tokens.stored import fingerprint
 from tradesession.tokens.token import Slot, Token
 
 SLOT = Slot("ctrader", "demo", "client-1", "some/one é", "a b")
@@ -153,6 +154,28 @@ async def test_the_lineage_remembers_earlier_tokens_and_stays_bounded(store: Tok
     assert not grant.descends_from(token(1000))
 
 
+async def test_the_lineage_never_forgets_what_came_from_outside(store: TokenStore) -> None:
+    """A configuration may hold the first token for years: it must not be taken for a new one."""
+    first = await store.put(SLOT, token(1))
+    generation = first.generation
+    for number in range(2, policy.LINEAGE + 10):
+        await store.commit(SLOT, token(number, generation + 1), generation)
+        generation += 1
+    second = await store.put(SLOT, token(5000), force=True)
+    generation = second.generation
+    for number in range(1000, 1000 + policy.LINEAGE + 10):
+        await store.commit(SLOT, token(number, generation + 1), generation)
+        generation += 1
+    grant = await loaded(store)
+    assert grant.descends_from(first)
+    assert grant.descends_from(second)
+    assert len(grant.lineage) == policy.LINEAGE + 2
+    assert grant.lineage[-1] == fingerprint(grant.token)
+    assert grant.is_renewed
+    await store.put(SLOT, token(9000), force=True)
+    assert not (await loaded(store)).is_renewed
+
+
 # --- leases -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +188,39 @@ async def test_a_lease_is_held_by_one_at_a_time(engine: Engine) -> None:
                 pass
         async with await leased(other):
             pass
+
+
+async def test_a_cancelled_caller_leaves_no_lease_and_is_cancelled_even_if_the_store_goes_away(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = store._take, asyncio.Event()
+
+    async def take_and_wait(*arguments: str | float) -> str | None:
+        await take(*arguments)  # type: ignore[arg-type]
+        taken.set()
+        await asyncio.Event().wait()
+        return None
+
+    async def unreachable(key: str, lease: str) -> None:
+        raise StoreUnreachable("it is gone")
+
+    monkeypatch.setattr(store, "_take", take_and_wait)
+    caller = asyncio.ensure_future(store.lease(SLOT))
+    await taken.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    monkeypatch.setattr(store, "_take", take)
+    await store.release(await leased(store))
+
+    taken.clear()
+    monkeypatch.setattr(store, "_take", take_and_wait)
+    monkeypatch.setattr(store, "_release", unreachable)
+    caller = asyncio.ensure_future(store.lease(SLOT))
+    await taken.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
 
 
 async def test_of_many_who_want_a_lease_one_gets_it(engine: Engine) -> None:
@@ -197,11 +253,11 @@ async def test_the_lease_of_a_process_that_is_proved_dead_ends_at_once(engine: E
     me = Holder.current()
     started = _started(process.pid)
     dead = replace(me, pid=process.pid, started=started)
-    async with engine.open(**({"holder": dead} if isinstance(engine, Memory) else {})) as one, engine.open() as other:
-        one._holder, holder = dead, one._holder
+    async with engine.open() as one, engine.open() as other:
+        one._holder, holder = (lambda: dead), one._holder
         try:
             await leased(one, ttl=600)
-            other._holder = me
+            other._holder = lambda: me
             assert await other.lease(SLOT, 15) is None, "it is alive"
             process.kill()
             assert process.wait() != 0
@@ -391,11 +447,15 @@ async def test_a_damaged_record_is_named_and_not_touched(engine: Engine, payload
     async with engine.open() as store:
         await store.commit(SLOT, token(1, 1), 0)
         await engine.corrupt(SLOT.key, payload)
-        with pytest.raises(StoreUnusable, match="is damaged: restore the store, or log in again; nothing was changed"):
+        with pytest.raises(StoreUnusable, match=r"is damaged: restore the store, or remove the token .* and log in again; nothing was"):
             await store.load(SLOT)
+        with pytest.raises(StoreUnusable, match="is damaged"):
+            await store.put(SLOT, token(2), force=True)
         row = await store._read(SLOT.key)
         assert row is not None
         assert row.payload == payload
+        assert await store.remove(SLOT)
+        assert (await store.put(SLOT, token(2))).generation == 3
 
 
 async def test_a_record_of_a_later_format_is_named_and_not_touched(engine: Engine) -> None:

@@ -1,6 +1,7 @@
 """Which store a URL names, and what is said of one that names none."""
 
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -80,12 +81,30 @@ def test_servers_with_their_options() -> None:
         ("sqlite://tokens.db", "sqlite://tokens.db/… names a host"),
         ("sqlite:///x?mode=ro", "takes no options"),
         ("postgresql://host/db?schema=a;b", "schema='a;b' is no plain name"),
+        ("redis://:secret@host:6379/nine", "'nine' is no database of a Redis server: they are numbered"),
     ],
 )
 def test_what_names_no_store(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         open_store(url)
     assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@127.0.0.1:port/db",
+        "postgresql://me:secret@127.0.0.1:1/db?sslmode=perhaps",
+        "redis://:secret@127.0.0.1:port/0",
+        "redis://:secret@127.0.0.1:1/0?socket_timeout=soon",
+        "redis://:secret@127.0.0.1:1/0?colour=red",
+    ],
+)
+async def test_what_the_driver_cannot_read_is_told_when_the_store_is_opened(url: str) -> None:
+    async with aclosing(open_store(url)) as store:
+        with pytest.raises(ConfigurationError, match="has a URL that cannot be read: check its host, port and options") as caught:
+            await store.slots()
     assert "secret" not in str(caught.value)
 
 

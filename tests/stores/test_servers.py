@@ -23,9 +23,9 @@ from redis import exceptions
 from tests.stores.engines import POSTGRES, Postgres, Redis, running
 from tests.stores.test_contract import SLOT, leased, loaded, token
 from tradesession import policy
-from tradesession.errors import Conflict, StoreError, StoreUnreachable, StoreUnusable
-from tradesession.tokens.store import TokenStore
-from tradesession.tokens.stores.postgres import PostgresStore
+from tradesession.errors import StoreError, StoreUnreachable, StoreUnusable
+from tradesession.tokens.store import GrantStatus, TokenStore
+from tradesession.tokens.stores.postgres import _NOTE, PostgresStore
 from tradesession.tokens.stores.redis import RedisStore
 
 pytestmark = pytest.mark.services
@@ -187,6 +187,7 @@ async def test_commits_are_durable_even_where_the_role_does_without(postgres: Po
         assert await connection.fetchval("SHOW synchronous_commit") == "remote_apply"
 
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1"
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ILIKE $1"
 
 
@@ -222,15 +223,20 @@ async def _hears(one: Any, other: Any, generation: int) -> None:
     await waiting
 
 
-async def test_an_intent_waits_for_nobody_who_takes_the_lease_over(postgres: Postgres) -> None:
-    """Noting the intent locks the lease, so whoever takes it over reads the record with the intent."""
+async def test_who_takes_a_lease_over_waits_for_the_intent_that_is_being_noted_under_it(postgres: Postgres) -> None:
+    """Else he would read the record without it, and show the same refresh token."""
     async with postgres.open() as one, postgres.open() as other:
+        assert isinstance(one, PostgresStore)
         await one.commit(SLOT, token(1, 1), 0)
-        old = await leased(one, ttl=0.001)
-        while await other.lease(SLOT, 15) is None:
-            await asyncio.sleep(0.001)
-        with pytest.raises(Conflict):
-            await one.note_intent(old, 1)
+        lease = await leased(one)
+        async with one._connection() as connection, one._connection() as looking, connection.transaction():
+            assert await connection.fetchrow(one._sql(_NOTE), SLOT.key, lease.id, 1, 1, "me") is not None
+            taking = asyncio.create_task(other._take(SLOT.key, "another", 15.0, lease.id))
+            while not taking.done() and not await looking.fetchval(WAITING, f"%{postgres.schema}%"):
+                await asyncio.sleep(0)
+            assert not taking.done()
+        assert await taking is None
+        assert (await loaded(other)).status is GrantStatus.EXCHANGING
 
 
 @pytest.mark.parametrize(
@@ -356,6 +362,13 @@ async def test_a_commit_that_does_not_reach_the_disk_in_time_is_tried_again(redi
         with pytest.raises(StoreUnreachable):
             await store.commit(SLOT, token(3, 3), 2)
         assert answers == []
+
+
+async def test_the_keys_of_another_program_are_not_touched(redis: Redis) -> None:
+    await redis._execute("SET", f"{redis.prefix}version", "7.2-beta")
+    async with aclosing(redis.open()) as store:
+        with pytest.raises(StoreUnusable, match=r"version in .* is another program's: name another prefix; nothing was changed"):
+            await store.put(SLOT, token(1))
 
 
 async def test_redis_announcements_come_back_after_a_cut(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ async def test_a_directory_is_no_store(tmp_path: Path) -> None:
 
 async def test_a_path_below_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnusable, match="cannot be used: File exists"):
+    with pytest.raises(StoreUnusable, match=r"cannot be used \(File exists\): check the path"):
         await SqliteStore(tmp_path / "file" / "tokens.db").load(SLOT)
 
 
@@ -211,6 +211,32 @@ async def test_a_removed_token_is_gone_from_the_disk(store: SqliteStore, path: P
         content = file.read_bytes()
         assert b"refresh-1" not in content, file.name
         assert b"access-1" not in content, file.name
+
+
+BEHIND_A_FORK = """
+import asyncio, os, sys
+from pathlib import Path
+from tests.stores.test_contract import SLOT
+from tradesession.tokens.stores.sqlite import SqliteStore
+
+async def hold(store: SqliteStore) -> None:
+    lease = await store.lease(SLOT, 600)
+    print(lease is not None and f"/{os.getpid()}/" in lease.id, flush=True)
+
+store = SqliteStore(Path(sys.argv[1]))
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    asyncio.run(hold(store))
+    os._exit(0)  # what runs at an exit, such as a tracer's, is the parent's
+"""
+
+
+async def test_a_store_made_before_a_fork_holds_its_leases_in_the_name_of_the_process_behind_it(path: Path) -> None:
+    """A daemon's first process ends: were the lease in its name, it would be taken for abandoned, and the token exchanged twice."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", BEHIND_A_FORK, str(path)], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr
 
 
 async def test_a_lease_from_the_future_has_ended(path: Path) -> None:

@@ -23,8 +23,9 @@ SLOT = Slot("ctrader", "demo", "client-1")
 class Issuer:
     """An endpoint whose refresh tokens work once, with cTrader's rule: an exchange ends the old pair at once.
 
-    `shown` counts how often each refresh token was presented, `exchanged` how often it was honoured. `before` and `after` run on either
-    side of the rotation, so that a test can hold an answer back or lose it; `errors` are raised one by one instead of answering.
+    `shown` counts how often each refresh token was presented, `exchanged` how often it was honoured, `unanswered` how often no answer
+    came back; `spent_for` tells for each new one which it came for. `before` and `after` run on either side of the rotation, so that a
+    test can hold an answer back or lose it; `errors` are raised one by one instead of answering.
     """
 
     def __init__(self, clock: Clock, lifetime: float | None = 3600.0) -> None:
@@ -36,6 +37,8 @@ class Issuer:
         self.expires_at = 0.0
         self.shown: Counter[str] = Counter()
         self.exchanged: Counter[str] = Counter()
+        self.unanswered: Counter[str] = Counter()
+        self.spent_for: dict[str, str] = {}
         self.errors: list[Error] = []
         self.before: Callable[[], Awaitable[object]] | None = None
         self.after: Callable[[], Awaitable[object]] | None = None
@@ -72,13 +75,17 @@ class Issuer:
         refresh = token.refresh.reveal()
         self.shown[refresh] += 1
         if self.errors:
+            self.unanswered[refresh] += 1
             raise self.errors.pop(0)
         if refresh != self.refresh:
             raise ReauthorizationRequired("refused with invalid_grant: give consent again")
         self.exchanged[refresh] += 1
         new = self._issue(asked_at)
+        self.spent_for[self.refresh] = refresh
         if self.after is not None:
+            self.unanswered[refresh] += 1
             await self.after()
+            self.unanswered[refresh] -= 1
         return new
 
 
@@ -197,9 +204,10 @@ class Bench:
 
     async def stored(self) -> StoredGrant:
         """What the store has, whatever state it is in."""
-        was_down, self.store.is_down = self.store.is_down, False
-        grant = await self.store.load(SLOT)
-        self.store.is_down = was_down
+        store, before = self.store, (self.store.is_down, self.store.failing)
+        store.is_down, store.failing = False, set()
+        grant = await store.load(SLOT)
+        store.is_down, store.failing = before
         assert grant is not None
         return grant
 

@@ -13,9 +13,11 @@ from tradesession.errors import (
     TokenRefused,
     UncertainExchange,
 )
+from tradesession.protocol.http import HttpReply
 from tradesession.secrets import Secret
 from tradesession.tokens.keeper import TokenKeeper
 from tradesession.tokens.renewal import RenewalPolicy
+from tradesession.tokens.replies import Asked, GrantKind, read_oauth
 from tradesession.tokens.store import GrantStatus
 from tradesession.tokens.token import Token
 from tradesession.verdict import Action, Level, Verdict
@@ -28,6 +30,24 @@ async def test_an_exchange_without_an_answer_is_repeated_once(bench: Bench) -> N
     assert token.generation == 2
     assert bench.issuer.calls == 2
     assert (await bench.stored()).status is GrantStatus.USABLE
+
+
+@pytest.mark.parametrize(("failures", "is_served"), [(2, True), (3, False)])
+async def test_an_endpoint_that_answers_with_a_failure_is_asked_three_times(bench: Bench, failures: int, is_served: bool) -> None:
+    await bench.expired()
+    reply = HttpReply(status=502)
+    for _ in range(failures):
+        error = read_oauth(reply, Asked(GrantKind.REFRESH_TOKEN, "the endpoint"))
+        assert isinstance(error, UncertainExchange)
+        bench.issuer.errors.append(error)
+    asking = while_time_passes(bench.clock, bench.keeper().get())
+    if is_served:
+        assert (await asking).generation == 2
+    else:
+        with pytest.raises(UncertainExchange, match="HTTP 502"):
+            await asking
+        assert (await bench.stored()).attempts == 3
+    assert bench.issuer.calls == 3
 
 
 async def test_two_exchanges_without_an_answer_leave_the_grant_uncertain(bench: Bench) -> None:

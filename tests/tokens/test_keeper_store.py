@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 from tests.tokens.fakes import SLOT, Bench, advance, settle, while_time_passes
+from tradesession import policy
 from tradesession.errors import ReauthorizationRequired, StoreUnreachable, StoreUnusable
 from tradesession.secrets import Secret
+from tradesession.tokens.holder import Holder
 from tradesession.tokens.keeper import TokenKeeper
+from tradesession.tokens.renewal import RenewalPolicy
 from tradesession.tokens.store import GrantStatus, Row, Write
 from tradesession.tokens.token import Token, TokenState
 
@@ -183,6 +186,45 @@ async def test_what_the_store_forgot_is_written_again_before_the_next_exchange(b
     assert first.generation == 1
 
 
+@pytest.mark.parametrize("older", [True, False])
+async def test_what_the_store_forgot_is_written_again_at_once(bench: Bench, older: bool) -> None:
+    """The process that has the only good pair may end long before its next renewal."""
+    first = await bench.consent()
+    keeper = bench.keeper()
+    token = await keeper.renew()
+    await settle()
+    bench.store._records.clear()
+    if older:
+        await bench.store.commit(SLOT, first, 0)
+    bench.store.failing = {"write"}
+    bench.store._announce()
+    await settle()
+    bench.store.failing = set()
+    await advance(bench.clock, 1)
+    assert (await bench.stored()).token == token
+    await advance(bench.clock, 3000)
+    assert (await bench.keeper(2).get()).generation == 3
+    assert set(bench.issuer.shown.values()) == {1}
+    assert bench.rotations[0] == (2, True)
+    assert bench.rotations.count((2, True)) == 1, "it is no rotation"
+
+
+@pytest.mark.parametrize("failing", [set(), {"revision"}], ids=["watched", "not watched"])
+async def test_a_login_into_a_store_that_forgot_everything_wins(bench: Bench, failing: set[str]) -> None:
+    await bench.consent()
+    keeper = bench.keeper()
+    await keeper.renew()
+    await advance(bench.clock, 600)
+    bench.store.failing = failing
+    bench.store._records.clear()
+    assert (await bench.store.put(SLOT, bench.issuer.consent())).generation == 1
+    await advance(bench.clock, 2600)
+    token = await keeper.get()
+    assert bench.issuer.accepts(token)
+    assert (await bench.stored()).token == token
+    assert (token.generation, bench.issuer.calls) == (3, 1)
+
+
 async def test_a_slot_that_a_person_removed_is_not_written_again(bench: Bench) -> None:
     await bench.consent()
     keeper = bench.keeper()
@@ -284,6 +326,20 @@ async def test_a_login_while_a_pair_is_unsaved_wins(bench: Bench) -> None:
     assert is_saved(keeper)
 
 
+async def test_a_pair_whose_slot_is_removed_before_it_is_saved_is_not_called_saved(bench: Bench) -> None:
+    await bench.expired()
+    keeper = bench.keeper()
+    bench.store.failing = {"write"}
+    token = await keeper.get()
+    await bench.store.remove(SLOT)
+    bench.store.failing = set()
+    await advance(bench.clock, 10)
+    assert is_saved(keeper), "nothing is left to be done"
+    assert await bench.store.load(SLOT) is None
+    assert await keeper.get() is token
+    assert bench.rotations == [(2, False)]
+
+
 async def test_a_lease_that_nobody_gives_back_is_waited_for_and_then_named(bench: Bench) -> None:
     await bench.expired()
     keeper = bench.keeper()
@@ -295,6 +351,20 @@ async def test_a_lease_that_nobody_gives_back_is_waited_for_and_then_named(bench
     await bench.store.release(lease)
     await advance(bench.clock, 10)
     assert (await keeper.get()).generation == 2
+
+
+async def test_an_exchange_in_which_a_person_is_asked_is_waited_for(bench: Bench) -> None:
+    await bench.expired()
+    numbers = RenewalPolicy(exchange_limit=400.0)
+    answer = asyncio.Event()
+    bench.issuer.after = answer.wait
+    callers = [asyncio.create_task(bench.keeper(seed, numbers=numbers).get()) for seed in (1, 2)]
+    await advance(bench.clock, 390)
+    assert not any(caller.done() for caller in callers)
+    answer.set()
+    await advance(bench.clock, 1)
+    assert {(await caller).generation for caller in callers} == {2}
+    assert bench.issuer.calls == 1
 
 
 async def test_an_exchange_that_outlasts_its_lease_is_still_one(bench: Bench) -> None:
@@ -341,7 +411,7 @@ async def test_an_intent_whose_process_is_not_proved_dead_is_watched_before_it_i
     await bench.expired()
     lease = await bench.store.lease(SLOT, 15)
     assert lease is not None
-    bench.store._holder = replace(bench.store._holder, host="elsewhere", boot="another")
+    bench.store._holder = lambda: replace(Holder.current(), host="elsewhere", boot="another")
     await bench.store.note_intent(lease, 1)
     keeper = bench.keeper()
     waiting = asyncio.create_task(keeper.get())
@@ -355,12 +425,11 @@ async def test_an_intent_whose_process_is_not_proved_dead_is_watched_before_it_i
 
 async def test_an_intent_whose_process_is_dead_is_taken_up_at_once(bench: Bench) -> None:
     await bench.expired()
-    me = bench.store._holder
-    bench.store._holder = replace(me, pid=2**22 + 1, started="1")
+    bench.store._holder = lambda: replace(Holder.current(), pid=2**22 + 1, started="1")
     lease = await bench.store.lease(SLOT, 15)
     assert lease is not None
     await bench.store.note_intent(lease, 1)
-    bench.store._holder = me
+    bench.store._holder = Holder.current
     assert (await bench.keeper().get()).generation == 2
     assert bench.issuer.calls == 1
 
@@ -405,6 +474,22 @@ async def test_a_new_seed_replaces_a_dead_grant_and_an_old_one_does_not(bench: B
     new = seed(bench)
     assert (await _seeded(bench, new).get()).access == new.access
     assert (await bench.stored()).generation == 3
+
+
+async def test_a_seed_of_long_ago_is_known_however_often_its_token_was_renewed(bench: Bench) -> None:
+    """It is still in the configuration when the grant dies years later: to show it again would be to show a spent token."""
+    old = seed(bench)
+    keeper = _seeded(bench, old)
+    for _ in range(policy.LINEAGE + 6):
+        await keeper.renew()
+    generation = (await bench.stored()).generation
+    await bench.store.mark(SLOT, generation, GrantStatus.DEAD, "revoked", 1)
+    await advance(bench.clock, 3700)
+    with pytest.raises(ReauthorizationRequired, match="revoked"):
+        await _seeded(bench, old).get()
+    assert old.refresh is not None
+    assert bench.issuer.shown[old.refresh.reveal()] == 1
+    assert (await bench.stored()).generation == generation
 
 
 def _seeded(bench: Bench, token: Token) -> TokenKeeper:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.tokens.fakes import SLOT, Bench, advance, settle, while_time_passes
-from tradesession.errors import ReauthorizationRequired, TokenEndpointUnreachable
+from tradesession.errors import ReauthorizationRequired, TokenEndpointUnreachable, TokenError
 from tradesession.secrets import Secret
 from tradesession.tokens.exchange import StaticExchange
 from tradesession.tokens.grants import Static
@@ -135,6 +135,16 @@ async def test_a_min_ttl_that_no_token_has_costs_one_exchange_and_no_storm(bench
     await advance(bench.clock, 30)
     await keeper.get(10**9)
     assert bench.issuer.calls == 2
+
+
+async def test_a_min_ttl_that_no_token_has_costs_one_exchange_in_all_processes_together(bench: Bench) -> None:
+    await bench.consent()
+    await advance(bench.clock, 60)
+    keepers = [bench.keeper(seed) for seed in range(4)]
+    for keeper in keepers:
+        assert (await keeper.get(3600)).generation == 2
+        await advance(bench.clock, 5)
+    assert bench.issuer.calls == 1
 
 
 async def test_callers_with_different_needs_share_what_is_under_way(bench: Bench) -> None:
@@ -314,3 +324,21 @@ async def test_time_is_asked_of_the_clock_alone(bench: Bench) -> None:
     began = time.monotonic()
     await while_time_passes(bench.clock, keeper.renew())
     assert time.monotonic() - began < 5
+
+
+async def test_tokens_that_are_expired_on_arrival_cause_no_storm(bench: Bench) -> None:
+    await bench.consent()
+    bench.issuer.lifetime = 0.0
+    keeper = bench.keeper()
+    await advance(bench.clock, 4000)
+    for _ in range(50):
+        with pytest.raises(TokenError, match="expired already"):
+            await keeper.get()
+    assert bench.issuer.calls == 1
+    await advance(bench.clock, 600)
+    assert 10 <= bench.issuer.calls <= 21
+    bench.issuer.lifetime = 3600.0
+    await advance(bench.clock, 300)
+    token = await keeper.get()
+    assert bench.issuer.accepts(token)
+    assert keeper.is_saved

@@ -14,11 +14,11 @@ from urllib.parse import quote
 import pytest
 
 from tradesession.clock import ManualClock
-from tradesession.ctrader.grants import code_grant, refresh_grant, token_endpoint
+from tradesession.ctrader.grants import token_endpoint
 from tradesession.errors import TokenError
 from tradesession.secrets import Secret
 from tradesession.tokens.exchange import HttpExchange
-from tradesession.tokens.grants import ClientAuth, Grant, JwtBearer, Password, RefreshToken, TokenEndpoint
+from tradesession.tokens.grants import AuthorizationCode, ClientAuth, Grant, JwtBearer, Password, RefreshToken, TokenEndpoint
 from tradesession.tokens.token import Token
 from tradesession.transports.http import HttpDriver
 
@@ -34,9 +34,9 @@ def grants(url: str) -> dict[str, Grant]:
     form = token_endpoint("42_app", secret, url=url, method="POST")
     basic = TokenEndpoint(url=url, client_id="42_app", client_secret=secret, auth=ClientAuth.BASIC)
     return {
-        "cTrader refresh": refresh_grant(documented, secret),
-        "cTrader refresh as a form": refresh_grant(form, secret),
-        "cTrader code": code_grant(documented, secret, "http://127.0.0.1:1/"),
+        "cTrader refresh": RefreshToken(documented, secret),
+        "cTrader refresh as a form": RefreshToken(form, secret),
+        "cTrader code": AuthorizationCode(documented, secret, "http://127.0.0.1:1/"),
         "refresh with Basic": RefreshToken(basic, secret),
         "password": Password(basic, "ann", secret),
         "assertion": JwtBearer(form, lambda wall: secret),

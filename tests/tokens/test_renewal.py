@@ -1,6 +1,5 @@
 """The decisions: when a token is due, what a stored record means, how long to wait. Pure, so held against every number."""
 
-import itertools
 import math
 from dataclasses import replace
 
@@ -215,6 +214,16 @@ def test_what_came_since_the_need_arose_will_do() -> None:
     assert plan(stored, Need(), sight(OVER, newer_than=2)) == ExchangeNow(stored), "nor one that is over"
 
 
+def test_what_was_exchanged_a_moment_ago_will_do_for_a_need_that_no_token_of_its_kind_meets() -> None:
+    stored, need = replace(grant(), age=29.0, is_renewed=True), Need(min_ttl=3600.0)
+    assert plan(stored, need, sight(29.0)) == Adopt(stored)
+    assert plan(stored, replace(need, min_ttl=3599.0), sight(29.0)) == ExchangeNow(stored), "the next one does meet it"
+    assert plan(replace(stored, age=30.0), need, sight(30.0)) == ExchangeNow(replace(stored, age=30.0)), "it is too long ago"
+    assert plan(replace(stored, is_renewed=False), need, sight(29.0)) == ExchangeNow(replace(stored, is_renewed=False)), "of another kind"
+    for other in (replace(need, unlike=Secret("a")), replace(need, later=True)):
+        assert plan(stored, other, sight(29.0)) == ExchangeNow(stored)
+
+
 def test_an_open_exchange_of_a_dead_process_is_taken_up_at_once() -> None:
     stored = grant(GrantStatus.EXCHANGING, since=0.0)
     assert plan(stored, REFUSED, sight(gone=True)) == ExchangeNow(stored, 2)
@@ -228,6 +237,7 @@ def test_an_open_exchange_of_anybody_else_is_watched_for_its_time() -> None:
     assert plan(replace(stored, since=100.0), REFUSED, sight(watched=15.0)) == ExchangeNow(replace(stored, since=100.0), 2)
     assert plan(replace(stored, since=0.0), REFUSED, sight(watched=60.0)) == ExchangeNow(replace(stored, since=0.0), 2), "the clock was set"
     assert plan(stored, replace(REFUSED, anyway=True), sight()) == Watch(50.0), "also when a person asks"
+    assert plan(stored, REFUSED, sight(), RenewalPolicy(exchange_limit=400.0)) == Watch(390.0), "a person may be asked for a code in it"
 
 
 def test_a_dead_grant_is_left_alone_unless_a_person_asks() -> None:
@@ -288,8 +298,3 @@ def test_no_plan_breaks_a_promise(
             assert repeat
             assert status is not GrantStatus.DEAD
             assert max(since, watched) >= doubt_pause(attempts)
-
-
-def test_every_status_and_need_has_a_plan() -> None:
-    for status, need in itertools.product(GrantStatus, (Need(), REFUSED, Need(not_due=True), Need(later=True), Need(anyway=True))):
-        assert plan(grant(status), need, sight(OVER)) is not None

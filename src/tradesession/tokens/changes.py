@@ -48,9 +48,9 @@ class Announcer:
         self._listeners: weakref.WeakSet[TokenChanges] = weakref.WeakSet()
         self._is_closed = False
 
-    def subscribe(self) -> TokenChanges:
-        """A new listener."""
-        changes = TokenChanges()
+    def subscribe(self, changes: TokenChanges | None = None) -> TokenChanges:
+        """A new listener; or this one, which hears of other tokens as well."""
+        changes = changes or TokenChanges()
         if self._is_closed:
             changes.close()
         else:

@@ -65,7 +65,7 @@ class PlainCodec:
 def _flaw(payload: bytes) -> str:
     if payload.startswith(SEALED):
         return "is encrypted, and no key was given: set TRADESESSION_STORE_KEY"
-    return "is damaged: restore the store, or log in again"
+    return "is damaged: restore the store, or remove the token (`tradesession tokens remove`) and log in again"
 
 
 PLAIN: Codec = PlainCodec()

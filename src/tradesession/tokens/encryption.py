@@ -109,7 +109,8 @@ class SealingCodec:
         try:
             return cipher.decrypt(nonce, sealed, _bound(slot, generation))
         except (self._invalid, ValueError):
-            flaw = "was damaged or tampered with, or belongs to another slot: restore the store, or log in again"
+            remedy = "restore the store, or remove the token (`tradesession tokens remove`) and log in again"
+            flaw = f"was damaged or tampered with, or belongs to another slot: {remedy}"
             raise StoreUnusable(f"what the store holds for {slot} {flaw}; nothing was changed") from None
 
 

@@ -6,6 +6,7 @@ holds: it ends with a Token or with one of four errors, each of which says wheth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from tradesession.clock import Clock
@@ -16,6 +17,7 @@ from tradesession.errors import (
     OutcomeUnknown,
     ReauthorizationRequired,
     TokenEndpointUnreachable,
+    TokenError,
     TokenRefused,
 )
 from tradesession.protocol.http import HttpReply, HttpRequest
@@ -63,15 +65,25 @@ class HttpExchange:
         try:
             grant = self._grants(token)
             request = grant.request(self._clock.wall())
-            try:
-                reply = await self._driver.send(request)
-            except OutcomeUnknown as error:
-                raise grant.unanswered(request, str(error)) from error
-        except NotSent as error:
-            raise _unreachable(error) from error
         except ConfigurationError as error:
             raise TokenRefused(str(error), code="configuration") from error
+        reply = await send_once(self._driver, request, lambda cause: grant.unanswered(request, cause))
         return grant.read(request, reply)
+
+
+async def send_once(driver: HttpSender, request: HttpRequest, unanswered: Callable[[str], TokenError]) -> HttpReply:
+    """Send one request of an exchange; the answer, whatever its status. What goes wrong becomes one of the errors of an Exchange.
+
+    `unanswered` makes the error for a request that left and was not answered, of what happened in a few words.
+    """
+    try:
+        return await driver.send(request)
+    except OutcomeUnknown as error:
+        raise unanswered(str(error)) from error
+    except NotSent as error:
+        raise _unreachable(error) from error
+    except ConfigurationError as error:
+        raise TokenRefused(str(error), code="configuration") from error
 
 
 class StaticExchange:

@@ -90,7 +90,7 @@ class Grant(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _OAuthGrant:
+class OAuthGrant:
     """What the grants of OAuth share: one endpoint, its reader, and how the lack of an answer is to be taken."""
 
     endpoint: TokenEndpoint
@@ -110,7 +110,7 @@ class _OAuthGrant:
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorizationCode(_OAuthGrant):
+class AuthorizationCode(OAuthGrant):
     """The code that a consent yielded (RFC 6749, 4.1.3), with the PKCE verifier (RFC 7636, 4.5) where the consent had a challenge."""
 
     code: Secret
@@ -132,7 +132,7 @@ class AuthorizationCode(_OAuthGrant):
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshToken(_OAuthGrant):
+class RefreshToken(OAuthGrant):
     """A refresh token (RFC 6749, 6). Without `scope` the new token has the old one's."""
 
     refresh: Secret
@@ -146,7 +146,7 @@ class RefreshToken(_OAuthGrant):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientCredentials(_OAuthGrant):
+class ClientCredentials(OAuthGrant):
     """The client's own credentials (RFC 6749, 4.4)."""
 
     scope: str = ""
@@ -159,7 +159,7 @@ class ClientCredentials(_OAuthGrant):
 
 
 @dataclass(frozen=True, slots=True)
-class Password(_OAuthGrant):
+class Password(OAuthGrant):
     """A user's name and password (RFC 6749, 4.3). New designs must not use it (RFC 9700, 2.4); some platforms leave no choice."""
 
     username: str
@@ -176,7 +176,7 @@ class Password(_OAuthGrant):
 
 
 @dataclass(frozen=True, slots=True)
-class JwtBearer(_OAuthGrant):
+class JwtBearer(OAuthGrant):
     """An assertion that we sign ourselves (RFC 7523). `sign` makes a fresh one for each request; it is given the wall-clock time.
 
     `grant_type` is the RFC's unless the platform has a name of its own for it.

@@ -11,7 +11,7 @@ from typing import Final
 from tradesession import policy
 from tradesession.errors import TokenEndpointUnreachable, TokenError
 from tradesession.secrets import Secret
-from tradesession.tokens.renewal import DEFAULT_POLICY, NEVER, Life, Need, RenewalPolicy, pause_after, refusal_pause, spacing
+from tradesession.tokens.renewal import NEVER, Life, Need, pause_after, refusal_pause, spacing
 from tradesession.tokens.token import Token, TokenState
 from tradesession.verdict import Action, Level, Verdict
 
@@ -22,9 +22,9 @@ _URGENT_LENGTH: Final = 600.0  # of a life, for the pauses while there is no goo
 class TokenInUse:
     """The token that a keeper hands out, its life on the monotonic clock, and what is known against it."""
 
-    __slots__ = ("_exchanged_at", "_longest", "_numbers", "_young_refusals", "ends_at", "life", "offset", "refused", "serve_until", "token")
+    __slots__ = ("_exchanged_at", "_longest", "_young_refusals", "ends_at", "life", "offset", "refused", "serve_until", "token")
 
-    def __init__(self, numbers: RenewalPolicy = DEFAULT_POLICY) -> None:
+    def __init__(self) -> None:
         self.token: Token | None = None
         self.life = _NO_LIFE
         self.refused: Secret | None = None
@@ -32,7 +32,6 @@ class TokenInUse:
         """Wall clock minus monotonic clock when they were compared last."""
         self.serve_until = -NEVER
         self.ends_at = -NEVER
-        self._numbers = numbers
         self._exchanged_at = -NEVER
         self._longest = 0.0
         self._young_refusals = 0
@@ -116,14 +115,14 @@ class TokenInUse:
             return NEVER
         if self.refused is not None:
             return -NEVER
-        return max(self.life.renew_at, self._exchanged_at + spacing(self._longest, self._numbers))
+        return max(self.life.renew_at, self._exchanged_at + spacing(self._longest))
 
     def exchange_not_before(self) -> float:
         """When another token may be asked for after a refusal: later and later when servers refuse each new one at once."""
-        return self._exchanged_at + refusal_pause(self._young_refusals, self._longest, self._numbers)
+        return self._exchanged_at + refusal_pause(self._young_refusals, self._longest)
 
     def _is_young(self, now: float) -> bool:
-        return now < self._exchanged_at + spacing(self._longest, self._numbers)
+        return now < self._exchanged_at + spacing(self._longest)
 
 
 class Failures:

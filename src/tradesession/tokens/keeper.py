@@ -26,9 +26,10 @@ from tradesession.tokens.changes import Announcer, TokenChanges
 from tradesession.tokens.exchange import Exchange
 from tradesession.tokens.inuse import Failures, TokenInUse
 from tradesession.tokens.renewal import DEFAULT_POLICY, NEVER, Need, RenewalPolicy, save_pause
-from tradesession.tokens.rotation import Context, Outcome, Rotation, save
+from tradesession.tokens.rotation import Context, Outcome, Rotation, restore, save
 from tradesession.tokens.store import GrantStatus, StoredGrant, TokenStore
 from tradesession.tokens.token import Slot, Token, TokenState
+from tradesession.verdict import Action, Level, Verdict
 
 _log = logging.getLogger("tradesession.tokens.keeper")
 
@@ -71,10 +72,11 @@ class TokenKeeper:
         self._clock = clock
         self._random = random
         self._hooks = logged(hooks)
-        self._in_use = TokenInUse(numbers)
+        self._in_use = TokenInUse()
         self._failures = Failures()
         self._announcer = Announcer()
         self._tasks = TaskOwner()
+        self._background = TaskOwner()
         self._flight: _Flight | None = None
         self._saver: asyncio.Task[None] | None = None
         self._unsaved: Token | None = None
@@ -118,10 +120,13 @@ class TokenKeeper:
         token = self._in_use.token
         return await self._obtain(Need(unlike=token.access if token is not None else None, later=token is None, anyway=True))
 
-    def changes(self) -> TokenChanges:
-        """An async iterator over the tokens that come from now on, here or in another process that shares the store."""
+    def changes(self, shared: TokenChanges | None = None) -> TokenChanges:
+        """An async iterator over the tokens that come from now on, here or in another process that shares the store.
+
+        `shared` is another keeper's: it tells of the tokens of both then, and ends with either.
+        """
         self._start()
-        return self._announcer.subscribe()
+        return self._announcer.subscribe(shared)
 
     def peek(self) -> Token | None:
         """The token in use, whatever its state. Asks nobody."""
@@ -189,6 +194,11 @@ class TokenKeeper:
     async def _fly(self, rotation: Rotation) -> None:
         try:
             outcome = await rotation.run()
+            if outcome.exchanged:
+                self.exchanges += 1
+                self._in_use.note_exchange(self._clock.monotonic(), outcome.life)
+            self._use(outcome)
+            self._check_alive(outcome)
         except Exception as error:
             self._failures.add(error, self._in_use, self._clock.monotonic(), self._random())
             self._hooks.emit(RenewalFailed(source=self.name, cause=one_line(error), needs_person=self._failures.needs_person))
@@ -196,14 +206,20 @@ class TokenKeeper:
         finally:
             self._flight = None
             self._rescheduled.set()
-        if outcome.exchanged:
-            self.exchanges += 1
-            self._in_use.note_exchange(self._clock.monotonic(), outcome.life)
-        self._use(outcome)
+
+    def _check_alive(self, outcome: Outcome) -> None:
+        """A token that has expired on arrival is kept for its refresh token, and a failure: the next one would be no better at once."""
+        if outcome.life.ends_at <= self._clock.monotonic():
+            error = TokenError(
+                f"the token endpoint gave {self.slot} a token that has expired already (expires_at {outcome.token.expires_at}): "
+                "look at the endpoint's expiry and at this machine's clock"
+            )
+            error.verdict = Verdict(Action.RETRY_AFTER, Level.TOKEN, after=policy.TOKEN_SPACING)
+            raise error
+        self._failures.clear()
 
     def _use(self, outcome: Outcome) -> None:
         """Hand this token out from now on, and tell everybody, unless it is the one in use already."""
-        self._failures.clear()
         self._revision = max(self._revision, outcome.revision)
         is_first = self._in_use.token is None and not outcome.exchanged
         if not self._in_use.adopt(outcome.token, outcome.life, self._clock.monotonic(), self._clock.wall()):
@@ -236,8 +252,8 @@ class TokenKeeper:
     def _start(self) -> None:
         if not self._is_started and not self._is_closed:
             self._is_started = True
-            self._tasks.spawn(self._renew_in_time(), name=f"timer of {self.slot}")
-            self._tasks.spawn(self._watch_store(), name=f"watch of {self.slot}")
+            self._background.spawn(self._renew_in_time(), name=f"timer of {self.slot}")
+            self._background.spawn(self._watch_store(), name=f"watch of {self.slot}")
 
     async def _renew_in_time(self) -> None:
         """Renew when it is due, and look at both clocks now and then."""
@@ -258,12 +274,15 @@ class TokenKeeper:
                 continue
 
     async def _watch_store(self) -> None:
-        """Hear of what others do with the slot."""
+        """Hear of what others do with the slot, and give the store back what it has lost."""
         failures = 0
         while True:
             try:
                 await self._store.wait_for_change(self.slot, self._revision)
+                is_renewing = self._flight is not None
                 grant = await self._store.load(self.slot)
+                if not is_renewing and await self._give_back(grant):
+                    continue
             except StoreError as error:
                 failures += 1
                 _log.debug("%s: the store cannot be watched: %s", self.name, error)
@@ -272,13 +291,27 @@ class TokenKeeper:
             failures = 0
             self._hear(grant)
 
+    async def _give_back(self, grant: StoredGrant | None) -> bool:
+        """Help a store that forgot the token in use over it: at once, as this process may be the only one that has it.
+
+        Not during a renewal, which does so itself before it notes its intent.
+        """
+        token = self._in_use.token
+        if token is None or self._flight is not None or not self.is_saved:
+            return False
+        try:
+            return await restore(self._context, token, grant)
+        except ReauthorizationRequired:  # a person removed it
+            return False
+
     def _hear(self, grant: StoredGrant | None) -> None:
-        """Take over a newer token that the store has. One that it lost is given back to it by the next renewal."""
+        """Take over a newer token that the store has."""
         self._revision = grant.revision if grant is not None else 0
         if grant is None:
             return
         if self._in_use.is_news(grant.token):
             life = self._context.life(grant.token, grant.age)
+            self._failures.clear()
             self._use(Outcome(token=grant.token, life=life, revision=grant.revision))
         elif grant.status is GrantStatus.DEAD and not self._failures.needs_person and self._flight is None:
             _log.warning("%s: another process found the grant dead: %s", self.name, grant.cause)
@@ -298,7 +331,8 @@ class TokenKeeper:
             return False
         except ReauthorizationRequired as error:
             _log.error("%s: %s", self.name, error)
-            stored = None
+            self._unsaved = None
+            return True
         self._unsaved = None
         if stored is not None:
             self._hear(stored)
@@ -315,14 +349,15 @@ class TokenKeeper:
     async def aclose(self) -> None:
         """Stop. An exchange that was begun is waited for and its pair saved; everything else is dropped. Harmless when closed already.
 
-        Raises StoreError when a pair could not be saved within `policy.SAVE_ON_CLOSE_LIMIT`; `peek` still has it.
+        To cancel the closing ends the waiting alone: what was begun goes on, and nothing new begins. Raises StoreError when a pair could
+        not be saved within `policy.SAVE_ON_CLOSE_LIMIT`; `peek` still has it.
         """
         self._is_closed = True
         self._in_use.withhold()
-        if (flight := self._flight) is not None:
-            if not flight.rotation.is_committed:
-                flight.task.cancel()
-            await asyncio.wait([flight.task])
+        if self._flight is not None and not self._flight.rotation.is_committed:
+            self._flight.task.cancel()
+        await self._background.aclose()
+        await self.settled()
         if self._saver is not None:
             try:
                 async with deadline(self._clock, policy.SAVE_ON_CLOSE_LIMIT):
@@ -336,6 +371,11 @@ class TokenKeeper:
                 f"generation {self._unsaved.generation} of {self.slot} was not saved before closing, and the pair in the store is spent: "
                 "take the new one from peek() and put it into the store when that is back"
             )
+
+    async def settled(self) -> None:
+        """Wait until no renewal is under way: what it needs must not be closed before."""
+        if self._flight is not None:
+            await asyncio.wait([self._flight.task])
 
     async def __aenter__(self) -> Self:
         return self

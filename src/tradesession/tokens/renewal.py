@@ -19,23 +19,20 @@ from tradesession.tokens.token import Token, TokenState
 
 NEVER: Final = math.inf
 
+_TICK: Final = 0.001  # times closer than this are the same: what rounding leaves of a pause must not be waited for again and again
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalPolicy:
-    """The numbers of a keeper; defaults and reasons in `tradesession.policy`. Shares are of a token's life, the rest is in seconds.
+    """What depends on the issuer; every other number of a keeper stands in `tradesession.policy`.
 
     `repeat_unanswered` says whether a refresh token is shown again after an exchange that got no answer. It is the only way to go on
     without a person, and harmless where a spent token is merely refused (as with cTrader); an issuer that takes a second showing for
-    theft would revoke the grant.
+    theft would revoke the grant. `exchange_limit` is how many seconds one exchange may take before its outcome counts as unknown.
     """
 
-    renew_at: float = policy.TOKEN_RENEW_AT
-    jitter: float = policy.TOKEN_RENEW_JITTER
-    mandatory_share: float = policy.TOKEN_MANDATORY_SHARE
-    mandatory_limit: float = policy.TOKEN_MANDATORY_LIMIT
-    spacing: float = policy.TOKEN_SPACING
-    spacing_share: float = policy.TOKEN_SPACING_SHARE
     repeat_unanswered: bool = True
+    exchange_limit: float = policy.EXCHANGE_LIMIT
 
 
 DEFAULT_POLICY: Final = RenewalPolicy()
@@ -62,7 +59,6 @@ class Life:
         wall: float,
         age: float | None = None,
         chance: float = 0.5,
-        numbers: RenewalPolicy = DEFAULT_POLICY,
     ) -> Life:
         """The life of a token that was issued `age` seconds ago; without `age` the wall clock tells.
 
@@ -81,10 +77,10 @@ class Life:
         else:
             left = length - age
         ends_at = now + left
-        share = numbers.renew_at + (2 * chance - 1) * numbers.jitter
+        share = policy.TOKEN_RENEW_AT + (2 * chance - 1) * policy.TOKEN_RENEW_JITTER
         return cls(
             renew_at=ends_at - (1 - share) * length,
-            mandatory_at=ends_at - min(numbers.mandatory_share * length, numbers.mandatory_limit),
+            mandatory_at=ends_at - min(policy.TOKEN_MANDATORY_SHARE * length, policy.TOKEN_MANDATORY_LIMIT),
             ends_at=ends_at,
             length=length,
         )
@@ -100,9 +96,9 @@ class Life:
         return TokenState.STALE if now >= self.renew_at else TokenState.FRESH
 
 
-def spacing(length: float, numbers: RenewalPolicy = DEFAULT_POLICY) -> float:
+def spacing(length: float) -> float:
     """Least seconds between two renewals by choice of a token with this length of life."""
-    return min(numbers.spacing, numbers.spacing_share * length)
+    return min(policy.TOKEN_SPACING, policy.TOKEN_SPACING_SHARE * length)
 
 
 def retry_pause(failures: int, length: float, chance: float) -> float:
@@ -137,9 +133,9 @@ def doubt_pause(attempts: int) -> float:
     return 0.0 if attempts < 2 else min(policy.TOKEN_DOUBT_LIMIT, policy.TOKEN_DOUBT_PAUSE * 2.0 ** min(attempts - 2, 30))
 
 
-def refusal_pause(refusals: int, length: float, numbers: RenewalPolicy = DEFAULT_POLICY) -> float:
+def refusal_pause(refusals: int, length: float) -> float:
     """Seconds from an exchange to the next one when servers refuse each new token as soon as it is there: none after the first."""
-    return 0.0 if refusals < 2 else min(spacing(length, numbers), 2.0 ** min(refusals - 2, 30))
+    return 0.0 if refusals < 2 else min(spacing(length), 2.0 ** min(refusals - 2, 30))
 
 
 def _spread(first: float, limit: float, failures: int, chance: float) -> float:
@@ -232,13 +228,15 @@ def plan(grant: StoredGrant | None, need: Need, sight: Sight, numbers: RenewalPo
     if grant is None:
         return ExchangeNow(None)
     is_later = grant.generation > sight.newer_than
-    if (is_later or not need.later) and (need.is_met_by(grant.token, sight.life, sight.now) or (is_later and _will_do(grant, need, sight))):
-        return Adopt(grant)
+    if is_later or not need.later:
+        is_best = is_later or _is_unsurpassed(grant, need, sight)
+        if need.is_met_by(grant.token, sight.life, sight.now) or (is_best and _will_do(grant, need, sight)):
+            return Adopt(grant)
     if grant.status is GrantStatus.USABLE:
         return ExchangeNow(grant)
     if grant.status is GrantStatus.EXCHANGING and not sight.is_holder_gone:
-        left = max(policy.EXCHANGE_LIMIT - max(grant.since, sight.watched), policy.SAVE_GRACE - sight.watched)
-        if left > 0:
+        left = max(numbers.exchange_limit - max(grant.since, sight.watched), policy.SAVE_GRACE - sight.watched)
+        if left > _TICK:
             return Watch(left)
     if need.anyway:
         return ExchangeNow(grant, grant.attempts + 1)
@@ -247,9 +245,15 @@ def plan(grant: StoredGrant | None, need: Need, sight: Sight, numbers: RenewalPo
     if not numbers.repeat_unanswered:
         return Refuse(grant, GrantStatus.UNCERTAIN)
     left = doubt_pause(grant.attempts) - max(grant.since, sight.watched)
-    return Refuse(grant, GrantStatus.UNCERTAIN, left) if left > 0 else ExchangeNow(grant, grant.attempts + 1)
+    return Refuse(grant, GrantStatus.UNCERTAIN, left) if left > _TICK else ExchangeNow(grant, grant.attempts + 1)
 
 
 def _will_do(grant: StoredGrant, need: Need, sight: Sight) -> bool:
     """Whether a token that somebody got since the need arose is as good as another exchange would bring."""
     return not need.not_due and Need(unlike=need.unlike).is_met_by(grant.token, sight.life, sight.now)
+
+
+def _is_unsurpassed(grant: StoredGrant, need: Need, sight: Sight) -> bool:
+    """Whether the kind of token never lives as long as is needed, and somebody has exchanged this one a moment ago."""
+    length = sight.life.length
+    return grant.is_renewed and need.min_ttl >= length and grant.age < spacing(length)

@@ -8,7 +8,6 @@ server reaches an exception before every secret of the request has been masked i
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,10 +21,12 @@ from tradesession.errors import (
     UncertainExchange,
 )
 from tradesession.protocol.http import HttpReply, HttpRequest
+from tradesession.protocol.values import finite
 from tradesession.secrets import Secret, redact_text, redact_url
 from tradesession.tokens.token import Token
 
 _TEXT_LIMIT: Final = 200  # characters of a server's text that go into a message: enough for a sentence
+_FAILED: Final = frozenset({500, 502, 504})
 _NOW_UNABLE: Final = frozenset({408, 425, 429, 503})  # the request was not processed, says the status (RFC 9110, RFC 6585, RFC 8470)
 
 
@@ -195,7 +196,10 @@ def _by_status(asked: Asked, reply: HttpReply, code: str, description: str, said
     if reply.status in _NOW_UNABLE:
         return _unable(asked, reply, said)
     if reply.status >= 500 or reply.status < 200 or (reply.is_success and not code):
-        return unanswered(asked, said)
+        error = unanswered(asked, said)
+        if isinstance(error, UncertainExchange) and reply.status in _FAILED:
+            error.tries = policy.TOKEN_FAILED_TRIES
+        return error
     if 300 <= reply.status < 400:
         place = redact_url(reply.headers.get("location", "")) or "nowhere"
         said = f"HTTP {reply.status}, a redirect to {asked.quoted(place)}, which is not followed"
@@ -240,17 +244,8 @@ def text_field(fields: Mapping[str, object], *names: str) -> str:
 
 
 def _seconds(fields: Mapping[str, object], *names: str) -> float | None:
-    for name in names:
-        value = fields.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            continue
-        try:
-            seconds = float(value)
-        except (ValueError, OverflowError):
-            continue
-        if math.isfinite(seconds) and seconds > 0:
-            return seconds
-    return None
+    numbers = (finite(fields.get(name)) for name in names)
+    return next((seconds for seconds in numbers if seconds is not None and seconds > 0), None)
 
 
 def _scope(fields: Mapping[str, object]) -> str | None:

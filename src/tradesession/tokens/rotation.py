@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,6 +29,7 @@ from tradesession.hooks import one_line
 from tradesession.tasks import TaskOwner
 from tradesession.timing import deadline, sleep
 from tradesession.tokens.exchange import Exchange
+from tradesession.tokens.holder import describe
 from tradesession.tokens.renewal import (
     NEVER,
     Adopt,
@@ -43,7 +45,7 @@ from tradesession.tokens.renewal import (
     plan,
     retry_pause,
 )
-from tradesession.tokens.store import GrantStatus, Lease, StoredGrant, TokenStore, holder_of
+from tradesession.tokens.store import GrantStatus, Lease, StoredGrant, TokenStore
 from tradesession.tokens.token import Slot, Token
 from tradesession.verdict import Action, Level, Verdict
 
@@ -67,8 +69,7 @@ class Context:
 
     def life(self, token: Token, age: float | None = None) -> Life:
         """The life of a token that is this old."""
-        chance = self.random()
-        return Life.of(token, now=self.clock.monotonic(), wall=self.clock.wall(), age=age, chance=chance, numbers=self.numbers)
+        return Life.of(token, now=self.clock.monotonic(), wall=self.clock.wall(), age=age, chance=self.random())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,24 @@ async def save(context: Context, token: Token) -> StoredGrant | None:
         expected = 0 if stored is None else stored.generation
 
 
+async def restore(context: Context, held: Token, grant: StoredGrant | None) -> bool:
+    """Help a store that forgot what it was told (`grant` is what it has) over it; False when it has forgotten nothing.
+
+    The token in memory is saved again, unless a person has given consent meanwhile: that one gets the next generation then. Raises as
+    `save` does.
+    """
+    if grant is not None and grant.generation >= held.generation:
+        return False
+    later = grant is not None and (grant.token.issued_at or 0.0) > (held.issued_at or math.inf)
+    if grant is not None and later:
+        with contextlib.suppress(Conflict):
+            await context.store.commit(context.slot, replace(grant.token, generation=held.generation + 1), grant.generation)
+    else:
+        await save(context, held)
+    _log.warning("%s: the store had lost generation %d; what this process knows was written again", context.slot, held.generation)
+    return True
+
+
 class Rotation:
     """One run for one need. `held` is the token in memory with its life, `not_before` the earliest time for an exchange.
 
@@ -138,7 +157,8 @@ class Rotation:
 
     async def run(self) -> Outcome:
         """The token. Raises the errors of an Exchange, and StoreError when the store failed before anything was sent."""
-        give_up_at = self._clock.monotonic() + policy.LEASE_WAIT_LIMIT
+        limit = policy.LEASE_WAIT_EXCHANGES * self._context.numbers.exchange_limit
+        give_up_at = self._clock.monotonic() + limit
         grant = await self._read()
         if self._newer_than < 0:
             self._newer_than = grant.generation if grant is not None else 0
@@ -154,7 +174,6 @@ class Rotation:
                 if (outcome := await self._under_lease()) is not None:
                     return outcome
                 if self._clock.monotonic() > give_up_at:
-                    limit = policy.LEASE_WAIT_LIMIT
                     raise StoreUnreachable(f"the lease of {self._slot} was not to be had for {limit:g} s: look which process holds it")
                 pause = policy.STORE_POLL_URGENT
             await self._news(grant, pause)
@@ -187,9 +206,7 @@ class Rotation:
         """What the store has, after giving it what it lacks: a token that it lost, or the seed of the configuration."""
         grant = await self._store.load(self._slot)
         held, seed = self._held, self._context.seed
-        if held is not None and (grant is None or grant.generation < held.generation):
-            _log.warning("%s: the store has an older token than this process, generation %d is saved again", self._slot, held.generation)
-            await save(self._context, held)
+        if held is not None and await restore(self._context, held, grant):
             return await self._store.load(self._slot)
         if seed is None or (grant is not None and not _is_superseded(grant, seed)):
             return grant
@@ -231,7 +248,7 @@ class Rotation:
     # --- exchanging ------------------------------------------------------------------------------------------------------------------
 
     async def _renew(self, lease: Lease, step: ExchangeNow) -> Outcome:
-        """Note the intent, exchange, save. Repeats once, and only after an exchange that got no answer."""
+        """Note the intent, exchange, save. Repeats only after an exchange without a usable answer, as often as its error allows."""
         old = step.grant.token if step.grant is not None else None
         attempt = step.attempt
         unanswered: TokenError | None = None
@@ -242,21 +259,24 @@ class Rotation:
             try:
                 new = await self._exchange(old)
             except UncertainExchange as error:
-                if attempt > 1 or not self._context.numbers.repeat_unanswered:
+                if attempt >= error.tries or not self._context.numbers.repeat_unanswered:
                     raise await self._settled(old, error, attempt) from error
-                _log.warning("%s: an exchange got no answer and is repeated once: %s", self._slot, error)
+                _log.warning("%s: an exchange got no usable answer and is repeated: %s", self._slot, error)
                 unanswered = error
                 attempt += 1
                 await sleep(self._clock, retry_pause(1, 0.0, self._context.random()))
                 continue
             except TokenError as error:
-                raise await self._settled(old, error, attempt, unanswered) from error
+                settled = await self._settled(old, error, attempt, unanswered)
+                if settled is error:
+                    raise  # with what it was caused by
+                raise settled from error
             token = old.successor(new) if old is not None else replace(new, generation=1)
             return await self._saved(lease, token, sent_at)
 
     async def _exchange(self, old: Token | None) -> Token:
         """One exchange, with a time limit; whatever is not in the contract of an Exchange leaves its outcome unknown."""
-        limit = policy.EXCHANGE_LIMIT
+        limit = self._context.numbers.exchange_limit
         try:
             async with deadline(self._clock, limit):
                 return await self._context.exchange(old)
@@ -326,7 +346,7 @@ def _refused(step: Refuse) -> TokenError:
     grant = step.grant
     if step.status is GrantStatus.DEAD:
         return ReauthorizationRequired(grant.cause or f"the grant is dead: {_CONSENT}")
-    cause = grant.cause or f"an exchange begun by {holder_of(grant)} {grant.since:.0f} s ago got no answer; {_SPENT}"
+    cause = grant.cause or f"an exchange begun by {describe(grant.by)} {grant.since:.0f} s ago got no answer; {_SPENT}"
     if step.seconds == NEVER:
         return _in_doubt(f"{cause}; it is not tried again", NEVER)
     return _in_doubt(f"{cause}; it is tried again in {step.seconds:.0f} s", step.seconds)

@@ -20,8 +20,8 @@ import asyncio
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -31,11 +31,11 @@ from tradesession.clock import Clock
 from tradesession.errors import Conflict, StoreError, StoreUnusable
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.tokens.codec import PLAIN, Codec
-from tradesession.tokens.holder import Holder, describe
-from tradesession.tokens.stored import REMOVED, GrantStatus, Row, StoredGrant, Write, fingerprint
+from tradesession.tokens.holder import Holder
+from tradesession.tokens.stored import REMOVED, ROOT, GrantStatus, Row, StoredGrant, Write, fingerprint
 from tradesession.tokens.token import Slot, Token
 
-__all__ = ["REMOVED", "GrantStatus", "Lease", "Row", "StoredGrant", "TokenStore", "Write", "holder_of", "too_new"]
+__all__ = ["REMOVED", "GrantStatus", "Lease", "Row", "StoredGrant", "TokenStore", "Write", "too_new"]
 
 _log = logging.getLogger("tradesession.tokens.store")
 
@@ -67,24 +67,16 @@ class TokenStore(ABC):
     """The contract above. Engines fill in the methods with an underscore; users call the others.
 
     Opens itself with the first call; `async with` opens it at once and closes it. `clock` is for ages and leases, where the engine has
-    no better one. `new_id` makes the ids of leases.
+    no better one.
     """
 
     poll: float | None = policy.STORE_POLL
     """Seconds between two looks of `wait_for_change`, beside what the engine announces. None: it announces everything."""
 
-    def __init__(
-        self,
-        *,
-        codec: Codec = PLAIN,
-        clock: Clock = SYSTEM_CLOCK,
-        holder: Holder | None = None,
-        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
-    ) -> None:
+    def __init__(self, *, codec: Codec = PLAIN, clock: Clock = SYSTEM_CLOCK) -> None:
         self._codec = codec
         self._clock = clock
-        self._holder = holder or Holder.current()
-        self._new_id = new_id
+        self._holder = Holder.current  # asked each time: behind a fork it is another process, and the one before may have ended
         self._pace = SYSTEM_CLOCK  # looks are for other processes, and those live in real time
         self._bells: dict[str, set[asyncio.Event]] = {}
 
@@ -119,13 +111,14 @@ class TokenStore(ABC):
 
     async def lease(self, slot: Slot, ttl: float = policy.LEASE_TTL) -> Lease | None:
         """The right to exchange, for `ttl` seconds; None when somebody else has it."""
-        lease_id = f"{self._new_id()}@{self._holder}"
+        lease_id = f"{secrets.token_hex(8)}@{self._holder()}"
         try:
             current = await self._take(slot.key, lease_id, ttl, "")
             if current is not None and self.is_surely_gone(current.partition("@")[2]):
                 current = await self._take(slot.key, lease_id, ttl, current)
         except asyncio.CancelledError:
-            await self._release(slot.key, lease_id)  # it may have been taken
+            with suppress(StoreError):  # it may have been taken; if it cannot be given back, it ends by itself
+                await self._release(slot.key, lease_id)
             raise
         return Lease(self, slot, lease_id) if current is None else None
 
@@ -144,7 +137,7 @@ class TokenStore(ABC):
 
         Raises Conflict when the lease has ended or the record has another generation; then do not send.
         """
-        if not await self._note(lease.slot.key, lease.id, generation, attempt, str(self._holder)):
+        if not await self._note(lease.slot.key, lease.id, generation, attempt, str(self._holder())):
             raise Conflict(
                 f"the exchange of generation {generation} of {lease.slot} was not begun: somebody else was faster; read the store again"
             )
@@ -166,7 +159,7 @@ class TokenStore(ABC):
             generation=token.generation,
             expected=expected,
             held=held,
-            lineage=fingerprint(token),
+            lineage=(ROOT if revives else "") + fingerprint(token),
             payload=self._codec.encode(slot, token),
             lease=lease.id if lease is not None else "",
             revives=revives,
@@ -229,7 +222,7 @@ class TokenStore(ABC):
     def is_surely_gone(self, holder: str) -> bool:
         """Whether the process of a `StoredGrant.by` is proved to have ended; False also when that cannot be told from here."""
         other = Holder.parse(holder)
-        return other is not None and other.is_surely_gone(self._holder)
+        return other is not None and other.is_surely_gone(self._holder())
 
     async def aclose(self) -> None:
         """Close what is open. Nothing is lost by it."""
@@ -245,6 +238,7 @@ class TokenStore(ABC):
     # --- inside ------------------------------------------------------------------------------------------------------------------
 
     def _grant(self, slot: Slot, row: Row) -> StoredGrant:
+        words = row.lineage.split()
         return StoredGrant(
             token=self._codec.decode(slot, row.generation, row.payload),
             status=GrantStatus(row.status),
@@ -254,7 +248,8 @@ class TokenStore(ABC):
             attempts=row.attempts,
             by=row.by,
             cause=row.cause,
-            lineage=tuple(row.lineage.split()),
+            lineage=tuple(word.removeprefix(ROOT) for word in words),
+            is_renewed=bool(words) and not words[-1].startswith(ROOT),
         )
 
     @contextmanager
@@ -307,7 +302,7 @@ class TokenStore(ABC):
 
     @abstractmethod
     async def _write(self, key: str, write: Write) -> bool:
-        """Compare and swap, durably; append to the lineage and keep its last `policy.LINEAGE` words; end the lease if it is current."""
+        """Compare and swap, durably; let the lineage grow as `stored.grown` does; end the lease if it is current."""
 
     @abstractmethod
     async def _mark(self, key: str, generation: int, status: str, cause: str, attempts: int) -> bool:
@@ -341,8 +336,3 @@ def _why_newer(stored: StoredGrant, token: Token) -> str:
     if token.issued_at is not None and stored.token.issued_at is not None and token.issued_at < stored.token.issued_at:
         return f"generation {stored.generation} in the store was issued {stored.token.issued_at - token.issued_at:.0f} s later"
     return ""
-
-
-def holder_of(grant: StoredGrant) -> str:
-    """Who noted the last exchange, for a person."""
-    return describe(grant.by)

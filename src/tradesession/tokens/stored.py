@@ -9,7 +9,11 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
+from tradesession import policy
 from tradesession.tokens.token import Token
+
+ROOT: Final = "="
+"""Stands in a lineage before the fingerprint of a token that came from outside: a consent, an import, a configuration."""
 
 REMOVED: Final = "removed"
 """The status of a row of which only the fencing number is left."""
@@ -34,7 +38,8 @@ class StoredGrant:
 
     `age` counts from the issue of the token, `since` from the last change of the status. `attempts` and `by` belong to the exchange
     that was noted last (how many times this refresh token was sent or about to be sent, and whose process did it); `cause` is one line
-    for UNCERTAIN and DEAD. `revision` changes with everything else. `lineage` are fingerprints of this and earlier tokens, oldest first.
+    for UNCERTAIN and DEAD. `revision` changes with everything else. `lineage` are fingerprints of this and earlier tokens, oldest first;
+    `is_renewed` tells a token that was exchanged from one that was brought in.
     """
 
     token: Token
@@ -46,6 +51,7 @@ class StoredGrant:
     by: str = ""
     cause: str = ""
     lineage: tuple[str, ...] = ()
+    is_renewed: bool = False
 
     @property
     def generation(self) -> int:
@@ -92,6 +98,21 @@ class Write:
     payload: bytes = field(repr=False)  # the token pair, in the clear unless a codec encrypts it
     lease: str = ""
     revives: bool = False
+
+
+def grown(lineage: str, word: str) -> str:
+    """The lineage with one more word: the last `policy.LINEAGE` of those that came from outside, and as many of the others.
+
+    A configuration may hold what it was begun with for years. Were that forgotten, it would be taken for something new, and shown again.
+    """
+    kept: list[str] = []
+    counts = {True: 0, False: 0}
+    for one in reversed(f"{lineage} {word}".split()):
+        is_root = one.startswith(ROOT)
+        counts[is_root] += 1
+        if counts[is_root] <= policy.LINEAGE:
+            kept.append(one)
+    return " ".join(reversed(kept))
 
 
 def fingerprint(token: Token) -> str:

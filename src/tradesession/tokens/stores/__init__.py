@@ -116,6 +116,9 @@ def _redis(url: str, codec: Codec, clock: Clock) -> TokenStore:
         from tradesession.tokens.stores.redis import DEFAULT_PREFIX, RedisStore
     except ModuleNotFoundError as error:
         raise _missing("redis", "redis", error) from error
+    number = urlsplit(url).path.strip("/")
+    if number and not number.isdecimal():  # redis-py would take database 0 for it
+        raise ConfigurationError(f"{number!r} is no database of a Redis server: they are numbered, as in redis://host:6379/0")
     url, options = _options(url, "prefix")
     return RedisStore(url, prefix=options.get("prefix", DEFAULT_PREFIX), codec=codec, clock=clock)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tradesession import policy
 from tradesession.tokens.store import REMOVED, Row, TokenStore, Write
+from tradesession.tokens.stored import grown
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class MemoryStore(TokenStore):
             return False
         if record is not None and record.row.is_removed and not write.revives:
             return False
-        lineage = f"{record.row.lineage} {write.lineage}" if record is not None else write.lineage
+        lineage = grown(record.row.lineage if record is not None else "", write.lineage)
         now = self._clock.monotonic()
         row = Row(
             generation=write.generation,
@@ -98,7 +98,7 @@ class MemoryStore(TokenStore):
             attempts=0,
             by="",
             cause="",
-            lineage=" ".join(lineage.split()[-policy.LINEAGE :]),
+            lineage=lineage,
             payload=write.payload,
         )
         self._records[key] = _Record(row, now - write.held, now)

@@ -69,8 +69,10 @@ _INSERT: Final = """INSERT INTO {schema}.grants (slot, generation, revision, sta
 
 _REPLACE: Final = """UPDATE {schema}.grants SET generation = $3, revision = revision + 1, status = 'usable',
     born_at = clock_timestamp() - make_interval(secs => $4), since = clock_timestamp(), attempts = 0, actor = '', cause = '',
-    lineage = array_to_string((string_to_array(trim(lineage || ' ' || $5), ' '))[
-        greatest(1, cardinality(string_to_array(trim(lineage || ' ' || $5), ' ')) - $9 + 1):], ' '),
+    lineage = (SELECT string_agg(word, ' ' ORDER BY place) FROM (
+        SELECT word, place, row_number() OVER (PARTITION BY starts_with(word, '=') ORDER BY place DESC) AS back
+        FROM unnest(string_to_array(trim(lineage || ' ' || $5), ' ')) WITH ORDINALITY AS words (word, place)
+        ) AS counted WHERE back <= $9),
     payload = $6 WHERE slot = $1 AND generation = $7 AND (status <> 'removed' OR $8)"""
 
 _MARK: Final = """UPDATE {schema}.grants SET revision = revision + 1, status = $4, since = clock_timestamp(), cause = $5, attempts = $6
@@ -145,6 +147,11 @@ class PostgresStore(TokenStore):
                     async with pool.acquire() as connection:
                         await self._prepare(connection)
                         is_durable = await connection.fetchval("SHOW synchronous_commit") != "off"
+                except ValueError:  # of asyncpg, which reads the URL now; its text may quote it
+                    pool.terminate()
+                    raise ConfigurationError(
+                        f"the token store {self._place} has a URL that cannot be read: check its host, port and options"
+                    ) from None
                 except BaseException:
                     pool.terminate()
                     raise
@@ -218,7 +225,9 @@ class PostgresStore(TokenStore):
 
     def _translated(self, error: Exception) -> StoreError:
         if isinstance(error, _ABSENT):
-            return StoreUnreachable(f"the token store {self._place} cannot be reached ({_named(error)}); nothing was changed")
+            return StoreUnreachable(
+                f"the token store {self._place} cannot be reached ({_named(error)}): see that it runs there; nothing was changed"
+            )
         if isinstance(error, (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)):
             remedy = "check user, password and database"
         elif isinstance(error, asyncpg.InsufficientPrivilegeError):

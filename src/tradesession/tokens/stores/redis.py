@@ -24,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tradesession import policy
-from tradesession.errors import StoreError, StoreUnreachable, StoreUnusable
+from tradesession.errors import ConfigurationError, StoreError, StoreUnreachable, StoreUnusable
 from tradesession.secrets import redact_url
 from tradesession.tasks import TaskOwner
 from tradesession.timing import SYSTEM_CLOCK, sleep
@@ -86,9 +86,14 @@ return set('status', 'exchanging', 'since', seconds(now), 'attempts', ARGV[5], '
 _WRITE: Final = """
 local generation, status = stored('generation') or '0', stored('status')
 if generation ~= ARGV[3] or (status == 'removed' and ARGV[8] == '0') then return 0 end
-local words = {}
+local words, kept, roots, others = {}, {}, 0, 0
 for word in string.gmatch((stored('lineage') or '') .. ' ' .. ARGV[6], '%S+') do words[#words + 1] = word end
-local lineage = table.concat(words, ' ', math.max(1, #words - tonumber(ARGV[9]) + 1))
+for place = #words, 1, -1 do
+  local is_root = string.sub(words[place], 1, 1) == '='
+  if is_root then roots = roots + 1 else others = others + 1 end
+  if (is_root and roots or others) <= tonumber(ARGV[9]) then table.insert(kept, 1, words[place]) end
+end
+local lineage = table.concat(kept, ' ')
 if redis.call('GET', lease) == ARGV[10] then redis.call('DEL', lease) end
 redis.call('SADD', slots, slot)
 return set('generation', ARGV[4], 'status', 'usable', 'born_at', seconds(now - ARGV[5]), 'since', seconds(now), 'attempts', 0,
@@ -156,12 +161,17 @@ class RedisStore(TokenStore):
     async def _open(self) -> aioredis.Redis:
         async with self._opening:
             if self._client is None:
-                client = self._connect(socket_timeout=self._timeout)
                 try:
-                    await self._prepare(client)
-                except BaseException:
-                    await client.aclose()
-                    raise
+                    client = self._connect(socket_timeout=self._timeout)
+                    try:
+                        await self._prepare(client)
+                    except BaseException:
+                        await client.aclose()
+                        raise
+                except (TypeError, ValueError):  # of redis-py, which reads the URL now; its text may quote it
+                    raise ConfigurationError(
+                        f"the token store {self._place} has a URL that cannot be read: check its host, port and options"
+                    ) from None
                 self._client = client
                 self._tasks.spawn(self._listen(), name="announcements of the token store")
             return self._client
@@ -170,9 +180,11 @@ class RedisStore(TokenStore):
         """Check the layout's version and the server's promises."""
         execute: Any = client.execute_command
         await execute("SET", f"{self._prefix}version", VERSION, "NX")
-        version = int(await execute("GET", f"{self._prefix}version"))
-        if version > VERSION:
-            raise too_new(self._place, version, VERSION)
+        version = _text(await execute("GET", f"{self._prefix}version"))
+        if not version.isdecimal():
+            raise StoreUnusable(f"{self._prefix}version in {self._place} is another program's: name another prefix; nothing was changed")
+        if int(version) > VERSION:
+            raise too_new(self._place, int(version), VERSION)
         try:
             settings = {name: await self._setting(execute, name) for name in ("appendonly", "appendfsync", "maxmemory-policy")}
         except exceptions.ResponseError:
@@ -219,7 +231,9 @@ class RedisStore(TokenStore):
         if isinstance(error, (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)):
             remedy = "check user, password and the rights of the user"
         elif isinstance(error, _ABSENT):
-            return StoreUnreachable(f"the token store {self._place} cannot be reached ({kind}); nothing was changed")
+            return StoreUnreachable(
+                f"the token store {self._place} cannot be reached ({kind}): see that it runs there; nothing was changed"
+            )
         elif isinstance(error, exceptions.ReadOnlyError):
             remedy = "the server is a replica: name the primary"
         elif isinstance(error, exceptions.OutOfMemoryError) or said.startswith("OOM"):

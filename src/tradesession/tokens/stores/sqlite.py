@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 from tradesession import policy
 from tradesession.errors import StoreUnreachable, StoreUnusable
 from tradesession.tokens.store import REMOVED, Row, TokenStore, Write, too_new
+from tradesession.tokens.stored import grown
 
 T = TypeVar("T")
 
@@ -128,7 +129,8 @@ class _Database:
             self._roll_back()
             raise _translated(error, self.path) from error
         except OSError as error:
-            raise StoreUnusable(f"the token store {self.path} cannot be used: {error.strerror}; nothing was changed") from error
+            remedy = "check the path, and who may write there"
+            raise StoreUnusable(f"the token store {self.path} cannot be used ({error.strerror}): {remedy}; nothing was changed") from error
 
     # --- opening -------------------------------------------------------------------------------------------------------------------
 
@@ -310,7 +312,7 @@ class _Database:
         if generation != write.expected or (status == REMOVED and not write.revives):
             self._execute("ROLLBACK")
             return False
-        lineage = " ".join(f"{lineage} {write.lineage}".split()[-policy.LINEAGE :])
+        lineage = grown(lineage, write.lineage)
         self._execute(
             "INSERT OR REPLACE INTO grants (slot, generation, revision, status, born_at, since, lineage, payload)"
             " VALUES (?, ?, ?, 'usable', ?, ?, ?, ?)",
