@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -17,13 +18,17 @@ class Recorder:
         self.frames: list[bytes] = []
         self.causes: list[Error] = []
         self.refuse: Error | None = None
-        self.heard_count = 0
+        self.calls = 0
         self._news = asyncio.Event()
 
-    def heard(self) -> None:
-        self.heard_count += 1
+    def received(self, frames: Iterable[bytes]) -> None:
+        self.calls += 1
+        for frame in frames:
+            if self.causes:
+                return
+            self.take(frame)
 
-    def received(self, frame: bytes) -> None:
+    def take(self, frame: bytes) -> None:
         self.frames.append(frame)
         self._news.set()
         if self.refuse is not None:

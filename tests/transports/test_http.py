@@ -433,8 +433,20 @@ async def test_an_answer_at_the_limit_is_whole() -> None:
 async def test_an_answer_that_is_cut_off_is_damaged_but_has_its_status() -> None:
     async with serving(answering(b"HTTP/1.1 400 Bad\r\nContent-Length: 300\r\n\r\nplanted")) as server, HttpDriver([server.url]) as driver:
         reply = await driver.send(request(server))
-    assert (reply.status, reply.body) == (400, b"")
+    assert (reply.status, reply.body) == (400, b"planted")
     assert reply.damage.startswith("cut off after 7 bytes (")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"Content-Length: 99\r\n\r\n" + b'{"accessToken": "a"}', b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + b'{"accessToken": "a"}\r\n'],
+    ids=["a length that is not kept", "chunks without an end"],
+)
+async def test_a_pair_that_came_whole_is_not_lost_with_the_end_of_its_answer(answer: bytes) -> None:
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n" + answer)) as server, HttpDriver([server.url]) as driver:
+        reply = await driver.send(request(server))
+    assert reply.damage.startswith("cut off after 20 bytes (")
+    assert reply.json_object() == {"accessToken": "a"}
 
 
 async def test_a_compressed_answer_is_not_asked_for_and_read_all_the_same() -> None:
@@ -478,6 +490,22 @@ async def test_a_trusted_certificate_is_accepted_by_file_or_by_context(tmp_path:
             assert (await driver.send(request(server))).status == 200
         async with HttpDriver([server.url], ssl_context=ssl.create_default_context(cafile=str(trusted))) as driver:
             assert (await driver.send(request(server))).status == 200
+
+
+async def test_a_server_that_does_not_answer_the_goodbye_leaves_no_connection_behind(tmp_path: Path) -> None:
+    async def deaf(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read(reader)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport that is read from has it
+        writer.write(OK)
+        await server.released.wait()
+        writer.transport.abort()
+
+    context, trusted = certificate(tmp_path, "one")
+    async with serving(deaf, tls=context) as server:
+        async with HttpDriver([server.url], ca_file=trusted) as driver:
+            assert (await driver.send(request(server))).status == 200
+            opened = list(driver._sockets)
+        assert [one.fileno() for one in opened] == [-1]
 
 
 async def test_an_unknown_certificate_is_refused_before_anything_is_sent(tmp_path: Path) -> None:

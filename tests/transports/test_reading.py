@@ -51,7 +51,7 @@ async def test_a_piece_of_a_frame_is_a_sign_of_life() -> None:
         transport = await open_tcp("127.0.0.1", listener.port, receiver, tls=None)
         peer = await listener.accept()
         peer.send(encode_frame(b"slow")[:5])
-        while not receiver.heard_count:
+        while not receiver.calls:
             await asyncio.sleep(0)
         assert receiver.frames == []
         await transport.aclose(policy.CLOSE_TIMEOUT)
@@ -68,34 +68,46 @@ async def test_a_websocket_ping_is_no_sign_of_life_and_a_message_is() -> None:
         port = next(iter(server.sockets)).getsockname()[1]
         transport = await open_websocket(f"ws://127.0.0.1:{port}", receiver, tls=None)
         assert await receiver.have(1) == [b"after the ping"]
-        assert receiver.heard_count == 1
+        assert receiver.calls == 1
         await transport.aclose(policy.CLOSE_TIMEOUT)
 
 
-async def test_after_a_large_read_everybody_has_a_turn_before_the_next() -> None:
-    transport, wire, receiver = connected()
-    turns: list[list[str]] = []
-    asyncio.get_running_loop().call_soon(lambda: turns.append(list(wire.asked)))
-    transport.data_received(encode_frame(bytes(policy.LARGE_READ)))
-    assert wire.asked == ["pause"]
-    assert len(receiver.frames) == 1
-    await asyncio.sleep(0)
-    assert turns == [["pause"]]
-    assert wire.asked == ["pause", "resume"]
+def read(transport: TcpTransport, data: bytes) -> None:
+    """What the event loop does."""
+    buffer = transport.get_buffer(-1)
+    buffer[: len(data)] = data
+    transport.buffer_updated(len(data))
 
 
-async def test_small_reads_follow_each_other_without_a_pause() -> None:
+WHOLE_PIECE = encode_frame(bytes(policy.READ_SIZE - 4))
+
+
+async def test_a_burst_is_read_piece_by_piece_with_a_turn_for_the_readers_in_between() -> None:
     transport, wire, receiver = connected()
-    for _ in range(10):
-        transport.data_received(encode_frame(bytes(1000)))
-    await asyncio.sleep(0)
+    read(transport, WHOLE_PIECE)
     assert wire.asked == []
-    assert len(receiver.frames) == 10
+    read(transport, WHOLE_PIECE)  # in the same turn
+    assert wire.asked == ["pause"]
+    await asyncio.sleep(0)
+    assert wire.asked == ["pause", "resume"]
+    assert len(receiver.frames) == 2
+
+
+async def test_one_piece_a_turn_and_small_ones_are_read_without_a_pause() -> None:
+    transport, wire, receiver = connected()
+    for _ in range(3):
+        read(transport, WHOLE_PIECE)
+        read(transport, WHOLE_PIECE[:-1])
+        read(transport, WHOLE_PIECE[-1:])
+        await asyncio.sleep(0)
+    assert "pause" not in wire.asked
+    assert len(receiver.frames) == 6
 
 
 async def test_a_transport_that_closes_meanwhile_is_not_told_to_read_on() -> None:
     transport, wire, _ = connected()
-    transport.data_received(encode_frame(bytes(policy.LARGE_READ)))
+    read(transport, WHOLE_PIECE)
+    read(transport, WHOLE_PIECE)
     wire.closing = True
     await asyncio.sleep(0)
     assert wire.asked == ["pause"]

@@ -7,12 +7,16 @@ of every failure whether the request can have left. Lets no exception of aiohttp
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
+import socket
 import ssl
-from collections.abc import Iterable
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace, TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
@@ -20,11 +24,17 @@ from yarl import URL
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import ConfigurationError, Error, NotSent, OutcomeUnknown, Unreachable
+from tradesession.errors import ConfigurationError, Error, LinkLost, NotSent, OutcomeUnknown, Unreachable
 from tradesession.protocol.http import HttpReply, HttpRequest, Pairs, origin
 from tradesession.secrets import Secret
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.transports.tls import certificate_refused, is_loopback, tls_context
+
+T = TypeVar("T")
+
+
+_TURNS: Final = 20
+"""Turns of the event loop that a socket which was shut down may take to be closed: through the selector, TLS and their callbacks."""
 
 
 class HttpDriver:
@@ -32,7 +42,8 @@ class HttpDriver:
 
     `origins` are URLs, of which scheme, host and port count; a request to any other place is refused before anything is sent. Each
     request has a connection of its own: token calls are rare, and a connection that the server closed meanwhile would leave the
-    outcome in doubt. Proxies from the environment are not used.
+    outcome in doubt. With `keep_alive` connections are used again, for reads, which may be repeated. Proxies from the environment are
+    not used.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class HttpDriver:
         clock: Clock = SYSTEM_CLOCK,
         timeout: float = policy.TOKEN_REQUEST_TIMEOUT,
         reply_limit: int = policy.TOKEN_REPLY_LIMIT,
+        keep_alive: bool = False,
     ) -> None:
         self._origins = frozenset(safe_origin(url) for url in origins)
         if not self._origins:
@@ -53,24 +65,36 @@ class HttpDriver:
         self._clock = clock
         self._timeout = timeout
         self._reply_limit = reply_limit
+        self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._closed = False
 
-    async def send(self, request: HttpRequest) -> HttpReply:
-        """Send the request once, and read the answer, whatever its status.
+    async def send(self, request: HttpRequest, *, timeout: float | None = None) -> HttpReply:
+        """Send the request once, and read the answer, whatever its status; `timeout` in seconds, the driver's by default.
 
         Raises ConfigurationError for a place or a content that is not allowed, Unreachable (CertificateRefused among them) or NotSent
         when the request surely never left, OutcomeUnknown when it may have left and no answer came within the time limit.
         """
+        return await self._attempt(request, self._once, self._timeout if timeout is None else timeout)
+
+    async def open(self, request: HttpRequest) -> HttpStream:
+        """Send the request once; the beginning of the answer, whose body is read piece by piece and may have no end.
+
+        Raises as `send` does. The time limit is for the beginning.
+        """
+        return await self._attempt(request, self._begun, self._timeout)
+
+    async def _attempt(self, request: HttpRequest, way: Callable[[_Call], Awaitable[T]], seconds: float) -> T:
         if self._closed:
             raise NotSent(f"{request} was not sent: the HTTP driver is closed")
         call = _Call(request, self._origins, self._clock)
-        outcome: HttpReply | Error
+        outcome: T | Error
         try:
-            async with deadline(self._clock, self._timeout):
-                outcome = await self._once(call)
+            async with deadline(self._clock, seconds):
+                outcome = await way(call)
         except TimeoutError:
-            outcome = call.failed(f"no answer within {self._timeout:g} s")
+            outcome = call.failed(f"no answer within {seconds:.3g} s")
         except _Broken as broken:
             outcome = call.failure(broken.error)
         if isinstance(outcome, Error):  # raised out here, with no exception of aiohttp as its context and none of its objects in the frame
@@ -78,34 +102,26 @@ class HttpDriver:
         return outcome
 
     async def _once(self, call: _Call) -> HttpReply:
-        response = await self._opened().request(
-            call.request.method, call.url, headers=call.headers, data=call.body, allow_redirects=False, trace_request_ctx=call
-        )
+        response = await self._asked(call)
         try:
-            return await self._read(response, call.sent_at)
+            return await HttpStream(response, call.sent_at).whole(self._reply_limit)
         finally:
             response.close()  # not `async with`: what goes wrong at its end must not cost an answer that was read
 
-    async def _read(self, response: aiohttp.ClientResponse, sent_at: float) -> HttpReply:
-        """The reply; of a body that is too long or not whole only what is wrong with it, since the status alone often says enough."""
-        body, damage = bytearray(), ""
-        try:
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > self._reply_limit:
-                    damage = f"more than {self._reply_limit} bytes"
-                    break
-        except (aiohttp.ClientError, OSError) as error:
-            damage = f"cut off after {len(body)} bytes ({_reason(error)})"
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpReply(status=response.status, headers=headers, body=b"" if damage else bytes(body), sent_at=sent_at, damage=damage)
+    async def _begun(self, call: _Call) -> HttpStream:
+        return HttpStream(await self._asked(call), call.sent_at)
+
+    async def _asked(self, call: _Call) -> aiohttp.ClientResponse:
+        return await self._opened().request(
+            call.request.method, call.url, headers=call.headers, data=call.body, allow_redirects=False, trace_request_ctx=call
+        )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             traces = aiohttp.TraceConfig()
             traces.on_request_headers_sent.append(_note_departure)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=True),
+                connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=not self._keep_alive, socket_factory=self._new_socket),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 trace_configs=[traces],
@@ -119,12 +135,69 @@ class HttpDriver:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            await self._end_goodbyes()
+
+    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        new = socket.socket(family, kind, protocol)
+        new.setblocking(False)
+        self._sockets.add(new)
+        return new
+
+    async def _end_goodbyes(self) -> None:
+        """aiohttp waits for no goodbye of TLS, and an event loop may be closed next: end those that are still under way."""
+        for left in tuple(self._sockets):
+            with contextlib.suppress(OSError):  # it is closed already, or was never connected
+                left.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):
+            if all(left.fileno() < 0 for left in tuple(self._sockets)):
+                break
+            await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.aclose()
+
+
+class HttpStream:
+    """An answer whose body is still coming. Read it in one task; `close` ends it at any time."""
+
+    def __init__(self, response: aiohttp.ClientResponse, sent_at: float) -> None:
+        self._response = response
+        self._sent_at = sent_at
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    async def read(self) -> bytes:
+        """What has come by now, at least one byte; nothing at the end. Raises LinkLost when the connection breaks before it."""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            lost = LinkLost(f"the connection broke ({_reason(error)})")
+        raise lost
+
+    async def whole(self, limit: int) -> HttpReply:
+        """The reply. Of a body that breaks off the part that came is kept: it may hold all that matters. One that is too long is not."""
+        body, damage = bytearray(), ""
+        try:
+            async for chunk in self._response.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    damage = f"more than {limit} bytes"
+                    body.clear()
+                    break
+        except (aiohttp.ClientError, OSError) as error:
+            damage = f"cut off after {len(body)} bytes ({_reason(error)})"
+        return HttpReply(status=self.status, headers=self.headers, body=bytes(body), sent_at=self._sent_at, damage=damage)
+
+    def close(self) -> None:
+        """End it at once, and its connection unless the body was read to its end: a TLS goodbye would wait behind what still comes."""
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        self._response.close()
 
 
 def safe_origin(url: str) -> str:

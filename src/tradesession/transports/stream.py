@@ -1,4 +1,4 @@
-"""What every connected transport has in common: one asyncio.Protocol that hands whole frames to a Receiver.
+"""What every connected transport has in common: one asyncio protocol that hands whole frames to a Receiver.
 
 May know sockets and bytes, must not know what a frame means. Always holds: frames reach the Receiver in wire order, from one place;
 after `lost` nothing more reaches it; `lost` is called exactly once; `send` never waits.
@@ -7,10 +7,12 @@ after `lost` nothing more reaches it; `lost` is called exactly once; `send` neve
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar, cast
 
 from tradesession import policy
@@ -21,13 +23,14 @@ from tradesession.transports.tls import certificate_refused, is_loopback
 
 
 class Receiver(Protocol):
-    """Who gets what comes in. None of the methods may wait."""
+    """Who gets what comes in. Neither method may wait."""
 
-    def heard(self) -> None:
-        """A sign of life: bytes of frames came, be it of an unfinished one. Called before the frames in them are received."""
+    def received(self, frames: Iterable[bytes]) -> None:
+        """Bytes came: the whole frames that they complete, or none, which is a sign of life all the same.
 
-    def received(self, frame: bytes) -> None:
-        """One whole frame. A tradesession Error raised here ends the connection with that cause."""
+        To be taken in this order up to the last, or to the end of the connection. A tradesession Error raised here, or by the frames
+        themselves, ends the connection with that cause.
+        """
 
     def lost(self, cause: Error) -> None:
         """The connection is over, for this reason; called once, also after an orderly close of our own."""
@@ -43,6 +46,10 @@ class Transport(Protocol):
     def is_writable(self) -> bool:
         """Whether the send buffer is below its high-water mark."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes in the send buffer, which the peer's side has not taken yet."""
+
     async def writable(self) -> None:
         """Wait until `is_writable`, or until the connection is over."""
 
@@ -53,13 +60,19 @@ class Transport(Protocol):
         """Cut the socket now."""
 
 
-class StreamTransport(asyncio.Protocol, ABC):
-    """A Transport over one TCP or TLS stream; subclasses know how frames lie in it."""
+class StreamTransport(asyncio.BufferedProtocol, ABC):
+    """A Transport over one TCP or TLS stream; subclasses know how frames lie in it.
+
+    It reads in small pieces, one in a turn of the event loop while there is more: what a piece brings is still in the processor's cache
+    when the readers of the streams get it, and a burst cannot fill their queues before they have had a turn.
+    """
 
     def __init__(self, receiver: Receiver, clock: Clock) -> None:
         self._receiver = receiver
         self._clock = clock
         self._transport: asyncio.Transport | None = None
+        self._buffer = memoryview(bytearray(policy.READ_SIZE))
+        self._has_read = False  # a whole piece, in this turn of the event loop
         self._lost = False
         self._closed = asyncio.Event()
         self._writable = asyncio.Event()
@@ -105,30 +118,35 @@ class StreamTransport(asyncio.Protocol, ABC):
     # --- asyncio's side --------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
+        """See asyncio.BufferedProtocol."""
         self._transport = cast("asyncio.Transport", transport)  # other loops than asyncio's have classes of their own
         self._transport.set_write_buffer_limits(high=policy.WRITE_HIGH_WATER)
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio.BufferedProtocol."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        data = bytes(self._buffer[:nbytes])
         if self._lost:
             self.received_after_goodbye(data)
             return
-        if len(data) >= policy.LARGE_READ:
-            self._pause_for_a_turn()
+        if nbytes == len(self._buffer):
+            self._mind_the_turn()
         try:
             self.bytes_received(data)
         except Error as error:
             self.fail(error.with_traceback(None))  # its frames hold what came in, and that may hold tokens
 
     def eof_received(self) -> None:
-        """The peer has finished; so have we: the transport closes, as this returns None."""
+        """See asyncio.BufferedProtocol. The peer has finished; so have we: the transport closes, as this returns None."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
+        """See asyncio.BufferedProtocol."""
         self._closed.set()
         if exc is None:
             self.fail(self.closed_by_peer())
@@ -140,11 +158,11 @@ class StreamTransport(asyncio.Protocol, ABC):
         return LinkLost("the server closed the connection")
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
+        """See asyncio.BufferedProtocol."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
+        """See asyncio.BufferedProtocol."""
         self._writable.set()
 
     # --- Transport -------------------------------------------------------------------------------------------------------------
@@ -153,6 +171,11 @@ class StreamTransport(asyncio.Protocol, ABC):
     def is_writable(self) -> bool:
         """See Transport."""
         return self._writable.is_set()
+
+    @property
+    def unsent(self) -> int:
+        """See Transport."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     async def writable(self) -> None:
         """See Transport."""
@@ -178,15 +201,18 @@ class StreamTransport(asyncio.Protocol, ABC):
         if self._transport is not None:
             self._transport.abort()
 
-    def _pause_for_a_turn(self) -> None:
-        """Read no more until the event loop has come round: some loops bring many large chunks in one turn, more than streams may hold."""
-        assert self._transport is not None  # it has brought the chunk
-        self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._resume_reading)
+    def _mind_the_turn(self) -> None:
+        """There is more to read. Some loops would bring much of it in one turn: they are stopped at the second piece until the next one."""
+        if not self._has_read:
+            self._has_read = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        elif self._transport is not None:
+            self._transport.pause_reading()
 
-    def _resume_reading(self) -> None:
+    def _next_turn(self) -> None:
+        self._has_read = False
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+            self._transport.resume_reading()  # harmless where nothing was paused
 
     def _end(self, cause: Error) -> None:
         if not self._lost:
@@ -247,6 +273,8 @@ def describe(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {_reason(error) or 'error'}"
     if isinstance(error, OSError):
+        if error.errno is not None and error.errno in errno.errorcode:  # asyncio has a text of its own for it, with the address once more
+            return os.strerror(error.errno)
         return error.strerror or str(error) or type(error).__name__
     return type(error).__name__
 

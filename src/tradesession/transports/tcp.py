@@ -20,12 +20,7 @@ class TcpTransport(StreamTransport):
 
     def bytes_received(self, data: bytes) -> None:
         """See StreamTransport."""
-        self._receiver.heard()
-        received = self._receiver.received
-        for frame in self._decoder.feed(data):
-            received(frame)
-            if self._lost:  # a frame ended the link: what lies behind it is nobody's
-                return
+        self._receiver.received(self._decoder.feed(data))
 
     def send(self, frame: bytes) -> None:
         """See Transport."""

@@ -1,7 +1,8 @@
 """WebSocket messages as frames, on the sans-I/O core of `websockets`.
 
 One message is one frame. The core is driven from the same asyncio.Protocol as TCP, so that sending never waits, reading has no task of
-its own, and the library's logger, which would print headers and thereby secrets, gets nothing to print.
+its own, and the library's logger, which would print headers and thereby secrets, gets nothing to print. Short whole messages are cut out
+before the core, at a fifth of its cost; it sees everything else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import re
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, InvalidURI
@@ -23,6 +25,7 @@ from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError, Error, LinkLost, ProtocolError, Unreachable
 from tradesession.protocol.http import HttpReply
+from tradesession.protocol.websocket import MessageCutter
 from tradesession.secrets import Secret, redact_url
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.transports.stream import Receiver, StreamTransport, open_stream
@@ -30,6 +33,7 @@ from tradesession.transports.stream import Receiver, StreamTransport, open_strea
 # At DEBUG the core prints headers, and headers carry bearers. This logger is in no registry, so no logging configuration wakes it up.
 _silent = logging.Logger("tradesession.transports.websocket.core", level=logging.CRITICAL + 1)  # noqa: LOG001 - see above
 
+_END_OF_HEAD = b"\r\n\r\n"
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -44,12 +48,14 @@ class OpeningRefused(Unreachable):
 class WebSocketTransport(StreamTransport):
     """Frames as WebSocket messages. Make one with `open_websocket`."""
 
-    def __init__(self, receiver: Receiver, clock: Clock, core: ClientProtocol, where: str, *, text: bool) -> None:
+    def __init__(self, receiver: Receiver, clock: Clock, core: ClientProtocol, where: str, *, text: bool, max_frame: int) -> None:
         super().__init__(receiver, clock)
         self._core = core
         self._where = where
         self._opcode = Opcode.TEXT if text else Opcode.BINARY
         self._parts: list[bytes] = []
+        self._cutter = MessageCutter(self._opcode, min(max_frame, policy.READ_SIZE))
+        self._head: bytes | None = b""  # the last bytes of the answer to the opening; None behind it
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def open(self, headers: Mapping[str, str | Secret]) -> None:
@@ -58,11 +64,24 @@ class WebSocketTransport(StreamTransport):
         request.headers.update({name: value.reveal() if isinstance(value, Secret) else value for name, value in headers.items()})
         self._core.send_request(request)
         self._flush()
+        for name in ("uri", "wsuri"):  # by version; its query may hold a secret, and nothing needs it any more
+            if hasattr(self._core, name):
+                setattr(self._core, name, replace(getattr(self._core, name), query=None))
 
     def bytes_received(self, data: bytes) -> None:
         """See StreamTransport."""
-        self._core.receive_data(data)
-        self._take_events()
+        if self._head is not None:
+            data = self._take_head(data)
+        self._cutter.feed(data)
+        is_over = self.is_lost
+        while not is_over:
+            messages, other = self._cutter.take(is_whole=not self._parts)
+            if messages:
+                self._receiver.received(messages)
+            if other and not self.is_lost:
+                self._core.receive_data(other)
+                self._take_events()
+            is_over = self.is_lost or not other
 
     def send(self, frame: bytes) -> None:
         """See Transport."""
@@ -84,7 +103,7 @@ class WebSocketTransport(StreamTransport):
 
     def received_after_goodbye(self, data: bytes) -> None:
         """See StreamTransport."""
-        self._core.receive_data(data)
+        self._core.receive_data(self._cutter.rest() + data)
         self._core.events_received()
         if self._core.close_rcvd is not None or self._core.parser_exc is not None:
             self.close()
@@ -105,6 +124,17 @@ class WebSocketTransport(StreamTransport):
             self.opened.set_exception(cause if isinstance(cause, Unreachable) else Unreachable(str(cause)))
             self.opened.exception()  # nobody need look: whoever opened may have been cancelled meanwhile
         super().fail(cause)
+
+    def _take_head(self, data: bytes) -> bytes:
+        """The answer to the opening, up to the empty line at its end, is the core's; what is behind that line."""
+        assert self._head is not None, "it is over once"
+        seen = self._head + data
+        end = seen.find(_END_OF_HEAD)
+        behind = seen[end + len(_END_OF_HEAD) :] if end >= 0 else b""
+        self._head = seen[-len(_END_OF_HEAD) + 1 :] if end < 0 else None
+        self._core.receive_data(data[: len(data) - len(behind)])
+        self._take_events()
+        return behind
 
     def _take_events(self) -> None:
         for event in self._core.events_received():
@@ -146,15 +176,12 @@ class WebSocketTransport(StreamTransport):
             return  # pings and closes are answered by the core
         if frame.opcode is not Opcode.CONT and frame.opcode is not self._opcode:
             raise ProtocolError(f"the peer sent a {frame.opcode.name} message where {self._opcode.name} messages are agreed")
-        self._receiver.heard()  # pings do not count: they may come from something in between, with nobody behind it
-        if frame.fin and not self._parts:
-            self._receiver.received(bytes(frame.data))
-            return
         self._parts.append(bytes(frame.data))
+        messages: tuple[bytes, ...] = ()
         if frame.fin:
-            message = b"".join(self._parts)
+            messages = (b"".join(self._parts),)
             self._parts.clear()
-            self._receiver.received(message)
+        self._receiver.received(messages)  # of pings it hears nothing: they may come from something in between, with nobody behind it
 
     def _flush(self) -> None:
         for data in self._core.data_to_send():
@@ -189,7 +216,7 @@ async def open_websocket(
     core = ClientProtocol(uri, max_size=max_frame, logger=_silent)
     started = clock.monotonic()
     transport = await open_stream(
-        lambda: WebSocketTransport(receiver, clock, core, f"{uri.host}:{uri.port}", text=text),
+        lambda: WebSocketTransport(receiver, clock, core, f"{uri.host}:{uri.port}", text=text, max_frame=max_frame),
         uri.host,
         uri.port,
         tls=tls,
