@@ -67,6 +67,7 @@ class Memory:
         self.link = link
         self.sent: list[str] = []
         self.aborted = False
+        self.unsent = 0
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -77,10 +78,12 @@ class Memory:
     def is_writable(self) -> bool:
         return self._writable.is_set()
 
-    def block(self) -> None:
+    def block(self, unsent: int = 100_000) -> None:
+        self.unsent = unsent
         self._writable.clear()
 
     def drain(self) -> None:
+        self.unsent = 0
         self._writable.set()
 
     async def writable(self) -> None:
@@ -109,8 +112,7 @@ class Memory:
     def deliver(self, kind: int, correlation_id: str = "", body: str = "") -> None:
         """What StreamTransport does with a frame."""
         try:
-            self.link.heard()
-            self.link.received(f"{kind}|{correlation_id}|{body}".encode())
+            self.link.received([f"{kind}|{correlation_id}|{body}".encode()])
         except Error as error:
             self.link.lost(error)
             self.abort()

@@ -105,7 +105,7 @@ async def test_a_frame_that_is_no_envelope_ends_the_link() -> None:
     rig = Rig()
     task = await rig.ask("x")
     with pytest.raises(ProtocolError):
-        rig.link.received(b"garbage")
+        rig.link.received([b"garbage"])
     rig.transport.abort()
     with pytest.raises(LinkLost):
         await task
@@ -444,6 +444,23 @@ async def test_a_peer_that_never_reads_costs_the_request_and_it_was_not_sent() -
     assert rig.transport.sent == []
 
 
+async def test_the_way_to_the_wire_may_have_a_limit_of_its_own() -> None:
+    rig = Rig()
+    rig.transport.block()
+    task = asyncio.ensure_future(rig.link.request("!buy", timeout=40, send_within=4))
+    await turns()
+    rig.clock.advance(4)
+    with pytest.raises(NotSent, match="!buy was not sent within its 4 s: the server does not read"):
+        await task
+    rig.transport.drain()
+    sent = asyncio.ensure_future(rig.link.request("!buy", timeout=40, send_within=4))
+    await turns()
+    rig.clock.advance(39)
+    assert not sent.done(), "the answer has more time"
+    rig.transport.answer("p-1")
+    await sent
+
+
 async def test_a_loss_ends_those_who_wait_to_write() -> None:
     rig = Rig()
     rig.transport.block()
@@ -466,9 +483,37 @@ async def test_heartbeats_go_out_on_pace_whatever_else_is_sent_and_also_while_a_
         rig.clock.advance(0.1)
         assert rig.transport.beats == count
         rig.transport.deliver(HEARTBEAT)
+        rig.transport.unsent -= 1  # the peer reads, however slowly
     assert not task.done()
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_a_server_that_speaks_and_reads_nothing_is_dead_at_the_deadline() -> None:
+    rig = Rig()
+    rig.clock.advance(5)
+    rig.transport.block()
+    task = await rig.ask("x", timeout=1000)
+    for _ in range(9):
+        rig.clock.advance(4.4)
+        rig.transport.deliver(HEARTBEAT)
+    assert rig.link.cause is None
+    rig.clock.advance(5.4)
+    with pytest.raises(NotSent, match="the server reads nothing: 100000 bytes have waited for 45 s"):
+        await task
+    assert rig.clock.next_timer() is None
+
+
+async def test_a_server_that_reads_again_in_time_is_alive() -> None:
+    rig = Rig()
+    for _ in range(10):
+        rig.transport.block()
+        rig.clock.advance(40)
+        rig.transport.deliver(HEARTBEAT)
+        rig.transport.drain()
+        rig.clock.advance(10)
+        rig.transport.deliver(HEARTBEAT)
+    assert rig.link.cause is None
 
 
 async def test_a_silent_server_is_dead_at_the_deadline_and_every_request_knows_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -32,6 +33,9 @@ class Played(Line):
         self.began: list[str] = []
         self.disconnects = 0
         self.goodbye: Exception | None = None
+        self.may_go = asyncio.Event()
+        self.may_go.set()
+        self.gone = 0
         self._gates: dict[str, asyncio.Queue[Exception | None]] = {}
 
     def let(self, *steps: str, error: Exception | None = None) -> None:
@@ -65,6 +69,8 @@ class Played(Line):
         self.disconnects += 1
         if self.goodbye is not None:
             raise self.goodbye
+        await self.may_go.wait()
+        self.gone += 1
 
 
 class News:
@@ -350,6 +356,33 @@ async def test_a_goodbye_that_fails_is_loud_and_the_session_is_closed_all_the_sa
     line.let("lost", error=LinkLost("the cable"))
     await asyncio.wait_for(ready.closed(), 5)
     assert ready.finished == 1
+
+
+async def test_whatever_ends_a_session_its_handlers_end_quietly(ready: Platform, line: Played) -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+    ready._call_back(ready.join(), lambda number: None)
+    line.goodbye = OSError("no goodbye")
+    line.let("lost", error=LinkLost("the cable"))
+    await ready.closed()
+    await turns(10)
+    gc.collect()
+    assert failures == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_close_that_comes_while_a_lost_connection_is_cleared_away_lets_that_finish(
+    ready: Platform, line: Played, times: int
+) -> None:
+    line.may_go.clear()
+    line.let("lost", error=LinkLost("the cable"))
+    await turns(10)
+    closing = [asyncio.ensure_future(ready.aclose()) for _ in range(times)]
+    await turns(10)
+    assert not any(one.done() for one in closing)
+    line.may_go.set()
+    await asyncio.gather(*closing)
+    assert (line.disconnects, line.gone, ready.finished) == (1, 1, 1)
 
 
 # --- streams ------------------------------------------------------------------------------------------------------------------------

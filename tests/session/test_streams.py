@@ -266,6 +266,14 @@ async def test_of_each_key_only_the_newest_is_kept_in_the_place_of_the_first() -
     assert stream.statistics() == statistics(received=6, delivered=3, replaced=3)
 
 
+@pytest.mark.parametrize(("key", "raised"), [(lambda number: 1 // number, ZeroDivisionError), (lambda number: [number], TypeError)])
+async def test_a_key_that_fails_is_told_to_the_reader_and_not_to_the_link(key: object, raised: type[Exception]) -> None:
+    stream = stream_of(0, overflow="latest", key=key)
+    with pytest.raises(raised):
+        await anext(stream)
+    assert stream.has_ended
+
+
 async def test_a_loss_between_the_newest_is_told_too() -> None:
     stream = stream_of(1, overflow="latest", key=lambda number: number % 10, gaps=True)
     stream.put_gap(loss(10, 20))

@@ -9,7 +9,8 @@ is handed on in wire order; when the Link ends, every waiting request ends with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import math
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tradesession import policy
@@ -23,7 +24,6 @@ from tradesession.timing import deadline
 from tradesession.transports.stream import Transport
 
 M = TypeVar("M")
-
 
 Envelope = tuple[int, str, bytes]
 """An Incoming as a plain tuple, which is quicker made: there is one for each quote of the day."""
@@ -107,13 +107,13 @@ class Link(Generic[M]):
         request_timeout: float = policy.REQUEST_TIMEOUT,
     ) -> None:
         self._dialect = dialect
-        self._decode = dialect.decode
         self._clock = clock
         self._source = source
         self._on_event = on_event
         self._on_lost = on_lost
         self._hooks = hooks or Hooks()
         self._request_timeout = request_timeout
+        self._liveness_timeout = liveness_timeout
         self._correlator: Correlator[_Waiting[M]] = Correlator(prefix)
         self._keepalive = Keepalive(clock.monotonic(), interval=heartbeat_interval, liveness_timeout=liveness_timeout)
         self._transport: Transport | None = None
@@ -137,20 +137,25 @@ class Link(Generic[M]):
         """Requests that wait for their answer."""
         return len(self._correlator)
 
-    def request(self, message: M, *, timeout: float | None = None) -> Coroutine[Any, Any, M]:
-        """Send, and wait for the reply; `timeout` in seconds covers everything from here to the reply.
+    @property
+    def silence(self) -> float:
+        """Seconds since the server was last heard."""
+        return self._keepalive.silence(self._clock.monotonic())
+
+    def request(self, message: M, *, timeout: float | None = None, send_within: float = math.inf) -> Coroutine[Any, Any, M]:
+        """Send, and wait for the reply; `timeout` in seconds covers everything from here to the reply, `send_within` the way to the wire.
 
         Raises Rejected, ProtocolError (the answer was none), NotSent, DeadlineExceeded, LinkLost or, where `message` has effects and
         its fate is not known, OutcomeUnknown.
         """
         # Not a coroutine itself: its frame would stand in tracebacks, and tools that print their variables would print the message.
         waiting = _Waiting(message, self._dialect.name(message))
-        return self._request(waiting, self._request_timeout if timeout is None else timeout)
+        return self._request(waiting, self._request_timeout if timeout is None else timeout, send_within)
 
-    async def _request(self, waiting: _Waiting[M], budget: float) -> M:
+    async def _request(self, waiting: _Waiting[M], budget: float, send_within: float) -> M:
         called_at = self._clock.monotonic()
         self._connected(waiting)
-        await self._wait_for_turn(waiting, called_at, budget)
+        await self._wait_for_turn(waiting, called_at, min(budget, send_within))
         transport = self._connected(waiting)
         sent_at = self._clock.monotonic()
         correlation_id = self._correlator.register(waiting)
@@ -195,18 +200,16 @@ class Link(Generic[M]):
 
     # --- Receiver -------------------------------------------------------------------------------------------------------------
 
-    def heard(self) -> None:
+    def received(self, frames: Iterable[bytes]) -> None:
         """See Receiver."""
         self._keepalive.received(self._clock.monotonic())
-
-    def received(self, frame: bytes) -> None:
-        """See Receiver."""
-        if self.cause is not None:
-            return
-        incoming = self._decode(frame)
-        if incoming[1] and self._is_answer(Incoming(*incoming)):
-            return
-        self._on_event(incoming)
+        decode, on_event = self._dialect.decode, self._on_event
+        for frame in frames:
+            if self.cause is not None:
+                return
+            incoming = decode(frame)
+            if not (incoming[1] and self._is_answer(Incoming(*incoming))):
+                on_event(incoming)
 
     def lost(self, cause: Error) -> None:
         """See Receiver. Only the first cause counts."""
@@ -320,9 +323,13 @@ class Link(Generic[M]):
 
     def _beat(self, transport: Transport) -> None:
         now = self._clock.monotonic()
+        self._keepalive.looked(now, 0 if transport.is_writable else transport.unsent)
         pulse = self._keepalive.poll(now)
         if pulse is Pulse.DEAD:
-            self.fail(LinkLost(f"no sign of life from the server for {self._keepalive.silence(now):.0f} s"))
+            if self._keepalive.is_deaf(now):
+                self.fail(LinkLost(f"the server reads nothing: {transport.unsent} bytes have waited for {self._liveness_timeout:.0f} s"))
+            else:
+                self.fail(LinkLost(f"no sign of life from the server for {self._keepalive.silence(now):.0f} s"))
             return
         if pulse is Pulse.BEAT:
             transport.send(self._dialect.heartbeat())
@@ -333,6 +340,3 @@ class Link(Generic[M]):
 def _resume(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_result(None)
-
-
-AnyLink = Link[Any]

@@ -8,15 +8,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tradesession.clock import Clock
-from tradesession.errors import SessionClosed
+from tradesession.errors import Error, SessionClosed
 from tradesession.exporters.log import logged
 from tradesession.hooks import Hook
-from tradesession.session.services import PlatformConfig, Services, TokenPlan
+from tradesession.session.services import ChildPlan, PlatformConfig, Services, TokenPlan
 from tradesession.session.session import Session
 from tradesession.tasks import TaskOwner
 from tradesession.timing import SYSTEM_CLOCK
@@ -28,10 +28,20 @@ from tradesession.tokens.token import Slot
 S = TypeVar("S", bound=Session)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Kept:
+    """What the sessions of a slot share. `failed` is the configuration of the latest opening, if no other attempt could mend that."""
+
     keeper: TokenKeeper
     plan: TokenPlan
+    parent: _Kept | None
+    sessions: list[Session] = field(default_factory=list)
+    failed: PlatformConfig[Any] | None = None
+
+    def is_outdated(self, config: PlatformConfig[Any]) -> bool:
+        """Whether another configuration comes in place of the one that failed, and nobody needs what was made of that any more."""
+        was_corrected = self.failed is not None and self.failed != config
+        return was_corrected and self.keeper.is_saved and all(session.is_closed for session in self.sessions)
 
 
 class SessionManager:
@@ -51,8 +61,9 @@ class SessionManager:
         self._clock = clock or SYSTEM_CLOCK
         self._tasks = TaskOwner()
         self._sessions: list[Session] = []
-        self._stores: dict[str, TokenStore] = {}
+        self._stores: dict[tuple[str, Clock], TokenStore] = {}
         self._kept: dict[Slot, _Kept] = {}
+        self._outdated: list[_Kept] = []  # somebody may still hold their keepers
         self._closed = False
 
     @property
@@ -65,7 +76,7 @@ class SessionManager:
         return self._keep(config).keeper
 
     async def open(self, config: PlatformConfig[S]) -> S:
-        """A session of this configuration, READY. Raises what prevented it; nothing stays behind then."""
+        """A session of this configuration, READY. Raises what prevented it; a corrected configuration then begins anew."""
         kept = self._keep(config)
         session = config.create_session(
             Services(
@@ -74,13 +85,21 @@ class SessionManager:
                 random_id=lambda: secrets.token_hex(8),
                 tokens=kept.keeper,
                 exchange=kept.plan.exchange,
+                parent=kept.parent.keeper if kept.parent is not None else None,
             )
         )
+        levels = [kept] if kept.parent is None else [kept, kept.parent]
         self._sessions = [*self.sessions, session]
+        for level in levels:
+            level.sessions = [*(one for one in level.sessions if not one.is_closed), session]
+            level.failed = None
         session.start(self._tasks)
         try:
             await session.ready()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Error) and not error.verdict.is_retryable:
+                for level in levels:
+                    level.failed = config
             await session.aclose()
             raise
         return session
@@ -88,19 +107,21 @@ class SessionManager:
     async def aclose(self) -> None:
         """Close every session, the youngest first, then keepers, exchanges and stores. Harmless when closed already.
 
-        A token that is being exchanged at this moment is waited for and saved. Raises StoreError when that could not be done.
+        A token that is being exchanged at this moment is waited for and saved, also when the closing is cancelled (once). Raises
+        StoreError when that could not be done.
         """
         self._closed = True
         async with AsyncExitStack() as stack:  # last in, first out; each step is taken whatever became of those before it
             for store in self._stores.values():
                 stack.push_async_callback(store.aclose)
-            for kept in self._kept.values():
+            for kept in (*self._outdated, *self._kept.values()):
                 stack.push_async_callback(kept.plan.aclose)
+                stack.push_async_callback(kept.keeper.settled)
                 stack.push_async_callback(kept.keeper.aclose)
             stack.push_async_callback(self._tasks.aclose)
             for session in self._sessions:
                 stack.push_async_callback(session.aclose)
-            self._stores, self._kept, self._sessions = {}, {}, []
+            self._stores, self._kept, self._outdated, self._sessions = {}, {}, [], []
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,24 +132,41 @@ class SessionManager:
     def _keep(self, config: PlatformConfig[Any]) -> _Kept:
         if self._closed:
             raise SessionClosed("the session manager is closed; make another one")
-        kept = self._kept.get(config.slot)
+        kept = self._current(config.slot, config)
         if kept is None:
             clock = config.clock or self._clock
-            plan = config.token_plan(clock)
-            store = self._opened(self._store_of(config) if plan.is_stored else "memory:")
-            keeper = TokenKeeper(plan.slot, store, plan.exchange, seed=plan.seed, clock=clock, hooks=self.hooks)
-            kept = self._kept[config.slot] = _Kept(keeper, plan)
+            plan, parent = config.token_plan(clock), None
+            if isinstance(plan, ChildPlan):
+                parent = self._kept_by(plan.parent, config, clock)
+                plan = plan.child(parent.keeper)
+            kept = self._kept_by(plan, config, clock, parent)
+        return kept
+
+    def _kept_by(self, plan: TokenPlan, config: PlatformConfig[Any], clock: Clock, parent: _Kept | None = None) -> _Kept:
+        kept = self._current(plan.slot, config)
+        if kept is None:
+            store = self._opened(self._store_of(config) if plan.is_stored else "memory:", clock)
+            keeper = TokenKeeper(plan.slot, store, plan.exchange, seed=plan.seed, clock=clock, hooks=self.hooks, numbers=plan.numbers)
+            kept = self._kept[plan.slot] = _Kept(keeper, plan, parent)
+        return kept
+
+    def _current(self, slot: Slot, config: PlatformConfig[Any]) -> _Kept | None:
+        kept = self._kept.get(slot)
+        if kept is not None and kept.is_outdated(config):
+            self._outdated.append(self._kept.pop(slot))
+            return None
         return kept
 
     def _store_of(self, config: PlatformConfig[Any]) -> str | TokenStore:
         return config.store or self._store or default_store_url()
 
-    def _opened(self, store: str | TokenStore) -> TokenStore:
+    def _opened(self, store: str | TokenStore, clock: Clock) -> TokenStore:
+        """The store, with the clock of whoever looks at its ages: by another one a new token may seem long expired."""
         if isinstance(store, TokenStore):
             return store
-        if store not in self._stores:
-            self._stores[store] = open_store(store)
-        return self._stores[store]
+        if (store, clock) not in self._stores:
+            self._stores[store, clock] = open_store(store, clock=clock)
+        return self._stores[store, clock]
 
 
 def connect(

@@ -11,10 +11,15 @@ from tradesession.hooks import Hooks
 from tradesession.session.session import Session
 from tradesession.tokens.exchange import Exchange
 from tradesession.tokens.keeper import TokenKeeper
+from tradesession.tokens.renewal import DEFAULT_POLICY, RenewalPolicy
 from tradesession.tokens.store import TokenStore
 from tradesession.tokens.token import Slot, Token
 
 S_co = TypeVar("S_co", bound=Session, covariant=True)
+
+
+async def _nothing() -> None:
+    """Close nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,25 +27,38 @@ class TokenPlan:
     """Where a configuration's token lives and how it is renewed.
 
     `seed` is the token that the configuration itself brings. With `is_stored` the pair rotates, so it must rest in a store that lasts;
-    otherwise nothing is written anywhere. `aclose` closes what the exchange uses.
+    otherwise nothing is written anywhere. `aclose` closes what the exchange uses, where it uses anything. `numbers` are the keeper's.
     """
 
     slot: Slot
     exchange: Exchange
     seed: Token | None
     is_stored: bool
-    aclose: Callable[[], Awaitable[None]]
+    aclose: Callable[[], Awaitable[None]] = _nothing
+    numbers: RenewalPolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildPlan:
+    """A token that is had with another one: the `parent` is kept first, and `child` gets its keeper. They close in the opposite order."""
+
+    parent: TokenPlan
+    child: Callable[[TokenKeeper], TokenPlan]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The clock, the hooks, and the source of random ids (64 bits, in hexadecimal); the keeper of the token and how it is renewed."""
+    """The clock, the hooks, and the source of random ids (64 bits, in hexadecimal); the keeper of the token and how it is renewed.
+
+    `parent` is the keeper of the token that this one is had with, where there is one.
+    """
 
     clock: Clock
     hooks: Hooks
     random_id: Callable[[], str]
     tokens: TokenKeeper
     exchange: Exchange
+    parent: TokenKeeper | None = None
 
 
 class PlatformConfig(Protocol[S_co]):
@@ -58,7 +76,7 @@ class PlatformConfig(Protocol[S_co]):
     def slot(self) -> Slot:
         """Where the token lives. Sessions of one slot share it."""
 
-    def token_plan(self, clock: Clock) -> TokenPlan:
+    def token_plan(self, clock: Clock) -> TokenPlan | ChildPlan:
         """How the token of the slot is had. Called once for each slot."""
 
     def create_session(self, services: Services) -> S_co:

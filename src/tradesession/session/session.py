@@ -12,19 +12,19 @@ import logging
 import random
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import Error, NotSent, SessionClosed
-from tradesession.hooks import EventsDropped, Hooks
+from tradesession.errors import NotSent, SessionClosed
+from tradesession.hooks import EventsDropped, Hooks, one_line
 from tradesession.session.states import SessionState, furthest_from_ready
 from tradesession.session.streams import EventStream, Gap
 from tradesession.session.supervisor import Line, Supervisor, TokenNews
-from tradesession.tasks import TaskOwner
+from tradesession.tasks import TaskOwner, completed
 from tradesession.timing import deadline
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Session(ABC):
         self._settled = asyncio.Event()  # READY or CLOSED
         self._closed = asyncio.Event()
         # which streams end with the session, and whose gaps each is told of; an abandoned one needs no ending
-        self._streams: weakref.WeakKeyDictionary[EventStream[Any], Line | None] = weakref.WeakKeyDictionary()
+        self._streams: weakref.WeakKeyDictionary[EventStream[Any], tuple[Line | None, Hashable]] = weakref.WeakKeyDictionary()
         self._change_streams: weakref.WeakSet[EventStream[StateChange]] = weakref.WeakSet()
         self._task: asyncio.Task[None] | None = None
         self._tasks = TaskOwner()
@@ -153,12 +153,18 @@ class Session(ABC):
 
     # --- for platforms ------------------------------------------------------------------------------------------------------------
 
-    def _join(self, stream: EventStream[Any], line: Line | None = None) -> None:
-        """This stream ends with the session, and is told of the gaps of this line, or of all."""
+    def _join(self, stream: EventStream[Any], line: Line | None = None, part: Hashable = None) -> None:
+        """This stream ends with the session, and is told of the gaps of this line, and of this part of it (an account); or of all."""
         if self._closed.is_set():
             stream.end(self._cause)
         else:
-            self._streams[stream] = line
+            self._streams[stream] = (line, part)
+
+    def _tell_gap(self, gap: Gap, line: Line, part: Hashable = None) -> None:
+        """Something was missed of this line, or of one part of it: every stream that may have it too is told."""
+        for stream, (its_line, its_part) in tuple(self._streams.items()):
+            if its_line in (None, line) and (part is None or its_part in (None, part)):
+                stream.put_gap(gap)
 
     def _call_back(self, stream: EventStream[T], handler: Callable[[T], Awaitable[object] | object]) -> None:
         """Hand each event of the stream to the handler, in a task that lives as long as the stream."""
@@ -172,8 +178,8 @@ class Session(ABC):
                             await result
                     except Exception:
                         _log.exception("%s: the handler of %s failed; the next event comes all the same", self.name, stream.name)
-            except Error as cause:
-                _log.debug("%s: no more %s: %s", self.name, stream.name, cause)
+            except Exception as cause:  # of the stream's end, which whoever holds the session hears of
+                _log.debug("%s: no more %s: %s", self.name, stream.name, one_line(cause))
 
         self._callbacks.spawn(run(), name=f"{self.name} handler of {stream.name}")
 
@@ -225,17 +231,14 @@ class Session(ABC):
             self._end_with(error)
         finally:
             try:
-                await self._tasks.aclose()
+                await completed(self._tasks.aclose(), name=f"end of {self.name}")
             finally:  # also when it is cancelled twice
                 self._finish()
 
     def _changed(self, supervisor: Supervisor) -> None:
         if supervisor.state is SessionState.HANDSHAKING and supervisor.lost_wall is not None:
             # Told before anything can come over the new connection, so that the gap stands before it.
-            gap = Gap("the connection was lost", since=supervisor.lost_wall, until=self._clock.wall())
-            for stream, line in tuple(self._streams.items()):
-                if line in (None, supervisor.line):
-                    stream.put_gap(gap)
+            self._tell_gap(Gap("the connection was lost", since=supervisor.lost_wall, until=self._clock.wall()), supervisor.line)
         self._enter(furthest_from_ready(one.state for one in self._supervisors), supervisor.cause)
 
     def _enter(self, state: SessionState, cause: Exception | None) -> None:

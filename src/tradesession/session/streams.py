@@ -37,8 +37,9 @@ class StreamOverflow(Error):
 class Gap:
     """Something was missed here. `reason` says why in words.
 
-    After a loss `since` and `until` (wall clock, seconds since 1970) enclose the time without a connection: whatever happened in it was not
-    seen, so read the state anew. After an overflow `dropped` events were lost.
+    After a loss `since` and `until` (wall clock, seconds since 1970) enclose the time without a connection, from when the server was last
+    heard, or without a session of the stream's account: whatever happened in it was not seen, so read the state anew. After an overflow
+    `dropped` events were lost.
     """
 
     reason: str
@@ -63,8 +64,9 @@ class EventStream(Generic[T_co]):
     """An async iterator and an async context manager. It is subscribed from the moment it exists, not from the first `await`.
 
     Leaving the context, `aclose()` or the end of the session ends it. At most `limit` events wait in it; `overflow` is its rule then (see
-    `Overflow`), `key` tells the events of one key for `latest`. With `gaps` the iterator also yields Gap markers. `on_drop` is told
-    how many events were dropped since it was told last, whenever a full queue begins to drop and at the end.
+    `Overflow`), `key` tells the events of one key for `latest`, and ends the stream with what it raises. With `gaps` the iterator also
+    yields Gap markers. `on_drop` is told how many events were dropped since it was told last, whenever a full queue begins to drop and at
+    the end.
     """
 
     def __init__(
@@ -93,7 +95,8 @@ class EventStream(Generic[T_co]):
         self._on_drop = on_drop
         self._queue: deque[Any] = deque()  # events; with `latest` their keys; and Gaps
         self._newest: dict[Hashable, Any] = {}
-        self._missed: Gap | None = None  # before everything in the queue
+        self._missed: Gap | None = None  # before everything in the queue, which is not empty then
+        self._missed_count = 0  # events that were dropped there; a Gap for each of them would cost as much as the event
         self._paused = 0  # events that went by behind the queue since it was full, with `pause`
         self._wakeup: asyncio.Future[None] | None = None
         self._ended = False
@@ -109,9 +112,14 @@ class EventStream(Generic[T_co]):
             return
         self._received += 1
         queue = self._queue
+        size = len(queue)
         if self._key is not None:
-            key = self._key(event)
-            is_known = key in self._newest
+            try:
+                key = self._key(event)
+                is_known = key in self._newest
+            except Exception as error:  # the user's affair, and not the connection's
+                self.end(error)
+                return
             self._newest[key] = event
             if is_known:
                 self._replaced += 1
@@ -120,10 +128,10 @@ class EventStream(Generic[T_co]):
         else:
             if self._paused and not self._resume():
                 return
-            if len(queue) >= self._limit and not self._make_room():
+            if size >= self._limit and not self._make_room():
                 return
             queue.append(event)
-        if len(queue) == 1:  # else the reader is awake, or woken already: it waits for nothing but the first
+        if not size:  # else the reader is awake, or woken already: it waits for nothing but the first
             self._wake()
 
     def put_gap(self, gap: Gap) -> None:
@@ -158,7 +166,21 @@ class EventStream(Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        while not self._queue and not (self._missed and self._gaps):
+        if not self._queue or self._missed is not None:
+            await self._something()
+            missed, dropped, self._missed, self._missed_count = self._missed, self._missed_count, None, 0
+            if missed is not None and self._gaps:
+                self._gap_count += 1
+                return replace(missed, dropped=dropped)  # type: ignore[return-value]  # with gaps T is T | Gap
+        event = self._queue.popleft()
+        if self._gaps and isinstance(event, Gap):
+            return event  # type: ignore[return-value]  # with gaps T is T | Gap
+        self._delivered += 1
+        return event if self._key is None else self._newest.pop(event)  # type: ignore[no-any-return]  # what was put is T
+
+    async def _something(self) -> None:
+        """Wait until something is queued. Raises the cause of the end, or StopAsyncIteration."""
+        while not self._queue:
             if self._ended:
                 if self._cause is not None:
                     raise self._cause.with_traceback(None)  # one exception for all streams: its traceback would grow with each of them
@@ -170,16 +192,6 @@ class EventStream(Generic[T_co]):
                 await self._wakeup
             finally:
                 self._wakeup = None
-        if self._missed is not None:
-            missed, self._missed = self._missed, None
-            if self._gaps:
-                self._gap_count += 1
-                return missed  # type: ignore[return-value]  # with gaps T is T | Gap
-        event = self._queue.popleft()
-        if self._gaps and isinstance(event, Gap):
-            return event  # type: ignore[return-value]  # with gaps T is T | Gap
-        self._delivered += 1
-        return event if self._key is None else self._newest.pop(event)  # type: ignore[no-any-return]  # what was put is T
 
     async def __aenter__(self) -> Self:
         return self
@@ -191,7 +203,7 @@ class EventStream(Generic[T_co]):
         """End the stream and let go of what is queued."""
         self._queue.clear()
         self._newest.clear()
-        self._missed = None
+        self._missed, self._missed_count = None, 0
         self.end()
 
     def statistics(self) -> StreamStatistics:
@@ -218,9 +230,8 @@ class EventStream(Generic[T_co]):
         oldest = self._queue.popleft()
         if isinstance(oldest, Gap):  # a loss goes with the events behind it, and is told with them
             self._gap_count -= 1  # it is counted when it is told
-            if self._missed is not None:
-                since = oldest.since if self._missed.since is None else self._missed.since
-                oldest = replace(oldest, dropped=self._missed.dropped, since=since)
+            if self._missed is not None and self._missed.since is not None:
+                oldest = replace(oldest, since=self._missed.since)
             self._missed = oldest
             if not self._queue:
                 return True
@@ -228,9 +239,9 @@ class EventStream(Generic[T_co]):
         if self._missed is None:
             self._missed = Gap(f"the reader of {self.name!r} was too slow")
         self._dropped += 1
-        if not self._missed.dropped:
+        if not self._missed_count:
             self._tell_drops()
-        self._missed = replace(self._missed, dropped=self._missed.dropped + 1)
+        self._missed_count += 1
         return True
 
     def _pass_by(self) -> None:

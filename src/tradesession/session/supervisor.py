@@ -17,6 +17,7 @@ from tradesession.errors import Error
 from tradesession.hooks import Hooks, LinkLost, Recovered, RetryPlanned, StateChanged, one_line
 from tradesession.protocol.backoff import Backoff
 from tradesession.session.states import SessionState, check
+from tradesession.tasks import completed
 from tradesession.timing import sleep
 from tradesession.tokens.token import Token
 from tradesession.verdict import Action, Level, Verdict
@@ -28,6 +29,8 @@ class Line(ABC):
     """One connection at a time to one place, as a platform does it. Each method ends with its work done or raises what prevented it."""
 
     name: str
+    last_heard: float | None = None
+    """When the connection that was lost was heard last, in wall-clock seconds; None where the line does not tell."""
 
     @abstractmethod
     async def connect(self) -> None:
@@ -47,7 +50,10 @@ class Line(ABC):
 
     @abstractmethod
     async def disconnect(self, timeout: float) -> None:
-        """End everything of this connection within `timeout` seconds; in order, if it still stands. Also called when there is none."""
+        """End everything of this connection within `timeout` seconds; in order, if it still stands. Also called when there is none.
+
+        It is never cancelled, unless the event loop ends: what it began it finishes.
+        """
 
 
 class TokenNews(Protocol):
@@ -89,7 +95,9 @@ class Supervisor:
         self._backoff = Backoff(chance)
         self._lost_at: float | None = None
         self.lost_wall: float | None = None
-        """When the outage began that is not over yet, in wall-clock seconds; None before the first READY and while READY."""
+        """Since when events may have been missed by the outage that is not over yet, in wall-clock seconds; None before the first READY and
+        while READY. A dead connection is noticed late: it is when the server was last heard.
+        """
 
     async def run(self) -> None:
         """Keep the connection. Ends CLOSED: by cancellation, or with a fatal `cause`."""
@@ -127,7 +135,7 @@ class Supervisor:
         except Exception as error:  # judged by whoever called
             return error
         finally:
-            await self.line.disconnect(self._close_timeout)
+            await completed(self.line.disconnect(self._close_timeout), name=f"goodbye of {self.line.name}")
 
     def _ready(self) -> None:
         now = self._clock.monotonic()
@@ -146,7 +154,8 @@ class Supervisor:
         if self._lost_at is None:
             during = "ready" if self._persistent else "opening"
             self._lost_at = self._clock.monotonic()
-            self.lost_wall = self._clock.wall() if self._persistent else None
+            heard = self.line.last_heard
+            self.lost_wall = (self._clock.wall() if heard is None else heard) if self._persistent else None
         self._hooks.emit(LinkLost(source=self.line.name, cause=one_line(error), verdict=verdict, during=during, delay=pause))
 
     def _pause(self, verdict: Verdict) -> float | None:
