@@ -92,13 +92,13 @@ class Server:
             self._held += replies
         else:
             for reply in replies:
-                asyncio.get_running_loop().call_soon(self.link.received, reply)
+                asyncio.get_running_loop().call_soon(self.link.received, [reply])
 
     def release(self, order: Callable[[list[bytes]], Sequence[bytes]] = lambda held: held) -> None:
         """Deliver what was held, in this order."""
         held, self._held = self._held, []
         for reply in order(held):
-            self.link.received(reply)
+            self.link.received([reply])
 
     def of(self, kind: type[Message]) -> list[Message]:
         return [request for request in self.requests if isinstance(request, kind)]
@@ -108,6 +108,10 @@ class Server:
     @property
     def is_writable(self) -> bool:
         return True
+
+    @property
+    def unsent(self) -> int:
+        return 0
 
     async def writable(self) -> None:
         """Always."""

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tradesession.ctrader.grants import authorization_url, code_grant, renewing, token_endpoint
+from tradesession.ctrader.grants import authorization_url, token_endpoint
 from tradesession.errors import ReauthorizationRequired, TokenEndpointUnreachable, TokenError, TokenRefused, UncertainExchange
 from tradesession.sandbox import Sandbox
 from tradesession.sandbox.ctrader import CTraderSandbox
 from tradesession.secrets import Secret
 from tradesession.tokens.consent import RedirectCatcher, new_state, parse_pasted
 from tradesession.tokens.exchange import HttpExchange
-from tradesession.tokens.grants import TokenEndpoint
+from tradesession.tokens.grants import AuthorizationCode, TokenEndpoint, renewal
 from tradesession.tokens.token import Token
 from tradesession.transports.http import HttpDriver
 
@@ -50,7 +50,7 @@ async def consented(server: CTraderSandbox, driver: HttpDriver, method: str = "G
         url = authorization_url(server.application.client_id, catcher.redirect_uri, state=state, base=server.auth_url)
         assert "Consent received" in await decide(url, "allow")
         code = await catcher.code()
-    grant = code_grant(endpoint(server, method), code, catcher.redirect_uri)
+    grant = AuthorizationCode(endpoint(server, method), code, catcher.redirect_uri)
     return await HttpExchange(lambda token: grant, driver)(None)
 
 
@@ -60,7 +60,7 @@ async def test_consent_becomes_a_pair_and_the_pair_the_next_one(server: CTraderS
     assert first.refresh
     assert first.lifetime is not None
     assert first.lifetime > 86_400
-    renew = HttpExchange(renewing(endpoint(server, method)), driver)
+    renew = HttpExchange(renewal(endpoint(server, method)), driver)
     second = await renew(first)
     assert second.access != first.access
     assert second.refresh != first.refresh
@@ -92,7 +92,7 @@ async def test_the_address_may_be_pasted_instead(server: CTraderSandbox, driver:
         browser.post(url, data={"decision": "allow"}, allow_redirects=False) as answer,
     ):
         code = parse_pasted(answer.headers["Location"])
-    grant = code_grant(endpoint(server), code, server.redirect_uri)
+    grant = AuthorizationCode(endpoint(server), code, server.redirect_uri)
     assert (await HttpExchange(lambda token: grant, driver)(None)).access
 
 
@@ -103,15 +103,15 @@ async def test_a_wrong_secret_is_refused_in_either_shape(
     token = await consented(server, driver)
     server.settings.oauth_error_shape = shape  # type: ignore[assignment]  # one of two literals
     with pytest.raises(wrong, match="secret"):
-        await HttpExchange(renewing(endpoint(server, secret="planted")), driver)(token)
-    assert (await HttpExchange(renewing(endpoint(server)), driver)(token)).access
+        await HttpExchange(renewal(endpoint(server, secret="planted")), driver)(token)
+    assert (await HttpExchange(renewal(endpoint(server)), driver)(token)).access
 
 
 async def test_an_answer_that_is_lost_leaves_the_outcome_uncertain_and_is_not_asked_for_twice(
     server: CTraderSandbox, driver: HttpDriver
 ) -> None:
     token = await consented(server, driver)
-    renew = HttpExchange(renewing(endpoint(server)), driver)
+    renew = HttpExchange(renewal(endpoint(server)), driver)
     server.faults.token_reply_lost = True
     with pytest.raises(UncertainExchange, match="may be spent"):
         await renew(token)
@@ -124,7 +124,7 @@ async def test_an_answer_that_is_lost_leaves_the_outcome_uncertain_and_is_not_as
 
 async def test_an_endpoint_that_is_down_costs_nothing(server: CTraderSandbox, driver: HttpDriver) -> None:
     token = await consented(server, driver)
-    renew = HttpExchange(renewing(endpoint(server)), driver)
+    renew = HttpExchange(renewal(endpoint(server)), driver)
     server.faults.token_status = 503
     with pytest.raises(TokenEndpointUnreachable):
         await renew(token)

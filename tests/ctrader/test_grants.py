@@ -12,10 +12,7 @@ from tradesession.ctrader.grants import (
     SDK_CONSENT_URL,
     TOKEN_URL,
     authorization_url,
-    code_grant,
     read_socket_refresh,
-    refresh_grant,
-    renewing,
     socket_refusal,
     socket_unanswered,
     token_endpoint,
@@ -32,6 +29,7 @@ from tradesession.errors import (
 )
 from tradesession.protocol.http import HttpReply
 from tradesession.secrets import Secret
+from tradesession.tokens.grants import AuthorizationCode, RefreshToken, renewal
 from tradesession.tokens.token import Token
 
 SENT = 1_767_225_600.0
@@ -42,7 +40,11 @@ REDIRECT = "http://127.0.0.1:8080/callback"
 def read(fields: object, status: int = 200, *, refresh: bool = True, **headers: str) -> Token:
     body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
     named = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    grant = refresh_grant(APPLICATION, Secret("planted-refresh")) if refresh else code_grant(APPLICATION, Secret("planted-code"), REDIRECT)
+    grant = (
+        RefreshToken(APPLICATION, Secret("planted-refresh"))
+        if refresh
+        else AuthorizationCode(APPLICATION, Secret("planted-code"), REDIRECT)
+    )
     return grant.read(grant.request(SENT), HttpReply(status=status, headers=named, body=body, sent_at=SENT))
 
 
@@ -91,19 +93,19 @@ REFRESH_PAIRS = (
 
 
 def test_a_refresh_is_a_get_with_a_query_as_documented() -> None:
-    request = refresh_grant(APPLICATION, Secret("r1")).request(SENT)
+    request = RefreshToken(APPLICATION, Secret("r1")).request(SENT)
     assert (request.method, request.url, request.query, request.form) == ("GET", TOKEN_URL, REFRESH_PAIRS, ())
     assert "planted" not in repr(request)
 
 
 def test_a_refresh_may_be_a_form() -> None:
     endpoint = token_endpoint("42_app", Secret("planted-client"), url="http://127.0.0.1:1/token", method="POST")
-    request = refresh_grant(endpoint, Secret("r1")).request(SENT)
+    request = RefreshToken(endpoint, Secret("r1")).request(SENT)
     assert (request.method, request.url, request.query, request.form) == ("POST", "http://127.0.0.1:1/token", (), REFRESH_PAIRS)
 
 
 def test_a_code_goes_with_the_redirect_uri_of_its_consent() -> None:
-    request = code_grant(APPLICATION, Secret("c"), REDIRECT).request(SENT)
+    request = AuthorizationCode(APPLICATION, Secret("c"), REDIRECT).request(SENT)
     assert request.query == (
         ("grant_type", "authorization_code"),
         ("code", Secret("c")),
@@ -114,10 +116,10 @@ def test_a_code_goes_with_the_redirect_uri_of_its_consent() -> None:
 
 
 def test_a_token_is_renewed_with_its_refresh_token() -> None:
-    grant = renewing(APPLICATION)(Token(access=Secret("a1"), refresh=Secret("r1")))
+    grant = renewal(APPLICATION)(Token(access=Secret("a1"), refresh=Secret("r1")))
     assert grant.request(SENT).query == REFRESH_PAIRS
     with pytest.raises(ReauthorizationRequired):
-        renewing(APPLICATION)(None)
+        renewal(APPLICATION)(None)
 
 
 # --- answers over HTTP ------------------------------------------------------------------------------------------------------------

@@ -154,6 +154,11 @@ def test_the_server_names_the_pause_of_a_blocked_type() -> None:
     assert pause(pb.ProtoOAErrorRes(errorCode="BLOCKED_PAYLOAD_TYPE", retryAfter=12)) == 12.0
 
 
+def test_a_code_that_nobody_knows_is_retried_after_the_pause_that_the_server_names() -> None:
+    assert pause(pb.ProtoOAErrorRes(errorCode="XYZZY", retryAfter=7)) == 7.0
+    assert judge(pb.ProtoOAErrorRes(errorCode="XYZZY"), wall=NOW).verdict.action is Action.FATAL
+
+
 @pytest.mark.parametrize("code", ["BLOCKED_PAYLOAD_TYPE", "REQUEST_FREQUENCY_EXCEEDED"])
 def test_where_it_names_none_ours_is_kept(code: str) -> None:
     for message in refusals(code, ""):
@@ -179,9 +184,17 @@ def test_a_maintenance_whose_end_is_not_told_or_over_is_waited_out_for_a_while(e
     assert pause(message) == MAINTENANCE_DEFAULT
 
 
+def test_a_maintenance_of_days_and_one_until_the_year_5000_are_looked_at_every_hour() -> None:
+    for seconds in (48 * 3600, 10**11 - int(NOW) - 1):
+        message = pb.ProtoOAErrorRes(errorCode="SERVER_IS_UNDER_MAINTENANCE", maintenanceEndTimestamp=int(NOW) + seconds)
+        refusal = judge(message, wall=NOW)
+        assert (refusal.retry_after, refusal.verdict.after) == (seconds, 3600)
+
+
 @given(st.sampled_from(CODES), st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1), st.text(max_size=50))
 def test_whatever_a_server_sends_is_judged_and_never_waits_for_less_than_nothing(code: str, after: int, ends_at: int, said: str) -> None:
     said = said.encode("utf-8", "ignore").decode()
     refusal = judge(pb.ProtoOAErrorRes(errorCode=code, retryAfter=after, maintenanceEndTimestamp=ends_at, description=said), wall=NOW)
     assert refusal.retry_after is None or refusal.retry_after > 0
     assert (refusal.retry_after is None) == (refusal.verdict.action is not Action.RETRY_AFTER)
+    assert refusal.verdict.after is None or 0 < refusal.verdict.after <= 3600

@@ -24,6 +24,7 @@ from tradesession.sandbox import Sandbox
 from tradesession.sandbox.ctrader import Grant
 from tradesession.secrets import Secret
 from tradesession.session.manager import SessionManager
+from tradesession.timing import AdjustableClock
 
 Transport = Literal["tcp", "websocket"]
 
@@ -195,7 +196,9 @@ def reachable(*roots: object) -> Iterable[object]:
             continue
         seen.add(id(item))
         yield item
-        if isinstance(item, Secret | Sandbox) or type(item).__module__.startswith(("tradesession.sandbox", "_pytest", "logging")):
+        if isinstance(item, Secret | Sandbox | AdjustableClock | asyncio.AbstractEventLoop) or type(item).__module__.startswith(
+            ("tradesession.sandbox", "_pytest", "logging")
+        ):
             continue
         if isinstance(item, Mapping):
             queue.extend(item.keys())

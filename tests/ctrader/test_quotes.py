@@ -18,7 +18,7 @@ from tests.session.lines import turns
 from tradesession.ctrader import messages as pb
 from tradesession.ctrader.accounts import Account
 from tradesession.ctrader.market import BarStream, Market, Quote, QuoteStream
-from tradesession.ctrader.symbols import MAX_DIGITS, SYMBOLS_PER_REQUEST, Symbol
+from tradesession.ctrader.symbols import MAX_DIGITS, PRICES_REMEMBERED, SYMBOLS_PER_REQUEST, Prices, Symbol
 from tradesession.errors import ConfigurationError, LinkLost, Rejected
 
 pytestmark = pytest.mark.usefixtures("leaks")
@@ -110,6 +110,22 @@ def test_the_callers_decimal_context_has_no_say() -> None:
         assert str(Symbol(1, "X", 2).price(112345)) == "1.12"
 
 
+@given(st.lists(st.integers(0, 2 * PRICES_REMEMBERED), max_size=4 * PRICES_REMEMBERED), st.integers(0, 7))
+def test_a_remembered_price_is_the_price_and_no_more_are_remembered_than_said(wires: list[int], digits: int) -> None:
+    symbol = Symbol(1, "X", digits)
+    prices = Prices(symbol)
+    for wire in wires:
+        assert str(prices[wire]) == str(symbol.price(wire))
+        assert prices[wire] is prices[wire]
+        assert len(prices) <= PRICES_REMEMBERED
+
+
+def test_more_prices_than_are_remembered_are_prices_all_the_same() -> None:
+    prices = Prices(Symbol(1, "X", 5))
+    assert [prices[wire] for wire in range(3 * PRICES_REMEMBERED)] == [Decimal(wire) / 100_000 for wire in range(3 * PRICES_REMEMBERED)]
+    assert len(prices) == PRICES_REMEMBERED
+
+
 # --- quotes -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +141,9 @@ async def test_a_quote_comes_when_both_sides_are_known_and_then_with_every_chang
     expected = [("1.12340", "1.12350"), ("1.12341", "1.12350"), ("1.12342", "1.12351"), ("1.12342", "1.12351")]
     assert [(str(quote.bid), str(quote.ask)) for quote in quotes] == expected
     assert quotes[0] == Quote(7, "EURUSD", Decimal("1.12340"), Decimal("1.12350"))
+    assert repr(quotes[0]).startswith("Quote(account_id=7, symbol='EURUSD', bid=Decimal('1.12340'), ")
+    with pytest.raises(AttributeError):
+        quotes[0].bid = Decimal(1)  # type: ignore[misc]  # that is what must not be done
 
 
 async def test_a_price_of_nothing_is_a_price_and_a_missing_one_is_none() -> None:
@@ -179,6 +198,25 @@ async def test_symbols_and_their_details_are_asked_once() -> None:
             pass
     assert len(server.requests(pb.ProtoOASymbolsListReq)) == 1
     assert len(server.requests(pb.ProtoOASymbolByIdReq)) == 1
+
+
+async def test_a_symbol_that_was_not_there_before_is_looked_for_again() -> None:
+    server = Server({"EURUSD": (1, 5)})
+    async with server.stream("EURUSD"):
+        server.symbols = {"EURUSD": (1, 5), "NEW": (9, 2)}
+        async with server.stream("NEW"):
+            assert server.subscribed == {1, 9}
+    assert len(server.requests(pb.ProtoOASymbolsListReq)) == 2
+
+
+async def test_a_symbol_that_has_changed_is_asked_for_again() -> None:
+    server = Server({"EURUSD": (1, 5), "GER40": (3, 2)})
+    async with server.stream("EURUSD", "GER40"):
+        pass
+    server.symbols = {"EURUSD": (1, 4), "GER40": (3, 1)}
+    server.market.symbols.changed(pb.ProtoOASymbolChangedEvent(ctidTraderAccountId=7, symbolId=[1]))
+    symbols = await server.market.symbols.named(ACCOUNT, ["EURUSD", "GER40"])
+    assert [symbol.digits for symbol in symbols] == [4, 2], "what is said to have changed, and no more"
 
 
 async def test_many_symbols_are_asked_in_pieces() -> None:

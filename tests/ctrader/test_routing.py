@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tradesession.ctrader import messages as pb
 from tradesession.ctrader import registry
+from tradesession.ctrader.judge import text
 from tradesession.ctrader.routing import HEARTBEAT, WITH_EFFECTS, OpenApiDialect, encode_envelope
 from tradesession.errors import InvalidRequest, ProtocolError, Rejected
 from tradesession.protocol.turns import Lane
@@ -95,6 +96,38 @@ def test_orders_and_the_refresh_are_what_must_not_happen_twice() -> None:
 
 
 # --- in -----------------------------------------------------------------------------------------------------------------------------
+
+
+NUMBERS = st.sampled_from([*registry.CLASSES, 1, 127, 128, 16_383, 16_384, 2**32 - 1])
+ENVELOPES = st.builds(
+    lambda kind, body, rest, tail: pb.ProtoMessage(payloadType=kind, payload=body, **rest).SerializeToString() + tail,
+    NUMBERS,
+    st.one_of(st.binary(max_size=140), st.integers(120, 135).map(bytes)),
+    st.sampled_from([{}, {}, {"clientMsgId": "id"}]),
+    st.sampled_from([b"", b"", b"", b"\x12\x00", b"\x1a\x01x", b"\x08\x05", b"\x20\x01"]),
+)
+
+
+@given(ENVELOPES, st.integers(0, 200), st.integers(0, 255), st.booleans())
+def test_an_envelope_is_read_as_protobuf_reads_it_whichever_way_it_takes(frame: bytes, place: int, byte: int, is_torn: bool) -> None:
+    dialect = OpenApiDialect(lambda: 0.0)
+    cut = place % (len(frame) + 1)
+    changed = frame[:cut] if is_torn else frame[:cut] + bytes([byte]) + frame[cut + 1 :]
+    assert dialect.decode(frame) == as_protobuf_reads(frame)
+    try:
+        expected = as_protobuf_reads(changed)
+    except DecodeError:
+        with pytest.raises(ProtocolError):
+            dialect.decode(changed)
+    else:
+        assert dialect.decode(changed) == expected
+
+
+def as_protobuf_reads(frame: bytes) -> tuple[int, str, bytes]:
+    envelope = pb.ProtoMessage.FromString(frame)
+    if not envelope.HasField("payloadType"):
+        raise DecodeError("payloadType is required")
+    return envelope.payloadType, text(envelope.clientMsgId), envelope.payload
 
 
 @given(st.integers(0, 2**32 - 1), st.text(max_size=20), st.binary(max_size=50))

@@ -111,6 +111,15 @@ async def test_an_order_is_not_mistaken_for_an_earlier_one_of_the_same_name(worl
 
 
 @simulated()
+async def test_an_order_is_found_by_what_it_was_when_it_was_sent(world: World) -> None:
+    async with trading(world) as trader:
+        order = trader.limit(clientOrderId="first")
+        unknown = await trader.without_answer(order, "executed")
+        order.clientOrderId = "second"  # a bot that fills in the same message again
+        assert (await settle(unknown)).outcome is Outcome.PENDING
+
+
+@simulated()
 async def test_an_order_is_found_on_a_later_page(world: World) -> None:
     async with trading(world) as trader:
         trader.server.settings.rows_per_page = 3
@@ -125,6 +134,7 @@ async def test_an_order_is_found_on_a_later_page(world: World) -> None:
 def test_an_order_that_changed_long_after_is_found_in_a_later_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list may be asked for a week at a time; here the week has fifty seconds."""
     monkeypatch.setattr(settling_module, "WINDOW", 50.0)
+    monkeypatch.setattr(settling_module, "MARGIN_OF_NAMED", 60.0)
 
     @simulated()
     async def late(world: World) -> None:
@@ -154,6 +164,29 @@ async def test_clocks_that_differ_do_not_hide_an_order(world: World) -> None:
             assert position is not None
             close = trader.about(pb.ProtoOAClosePositionReq, positionId=position.positionId, volume=100_000)
             assert (await trader.settled(close, "executed")).outcome is Outcome.EXECUTED
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+@simulated()
+async def test_a_clock_that_is_set_before_the_settling_does_not_hide_an_order(world: World, hours: int) -> None:
+    async with trading(world) as trader:
+        unknown = await trader.without_answer(trader.order(volume=200_000), "executed")
+        world.clock.shift_wall(3600 * hours)
+        settlement = await settle(unknown)
+        assert settlement.outcome is Outcome.EXECUTED
+        assert settlement.position is not None
+        close = trader.about(pb.ProtoOAClosePositionReq, positionId=settlement.position.positionId, volume=100_000)
+        unknown = await trader.without_answer(close, "executed")
+        world.clock.shift_wall(-3600 * hours)
+        assert (await settle(unknown)).outcome is Outcome.EXECUTED
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+@simulated()
+async def test_a_clock_that_is_hours_wrong_does_not_hide_a_new_order(world: World, hours: int) -> None:
+    async with trading(world) as trader:
+        trader.server._core.desk._clock = _Shifted(trader.server._core.clock, 3600 * hours)
+        assert (await trader.settled(trader.order(), "executed")).outcome is Outcome.EXECUTED
 
 
 class _Shifted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar, overload
 
 from google.protobuf.message import Message
@@ -20,6 +21,7 @@ from tradesession.ctrader.line import OpenApiLine, Step
 from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
 from tradesession.ctrader.messages import (
     ProtoOAAccountAuthReq,
+    ProtoOAAccountAuthRes,
     ProtoOAAccountDisconnectEvent,
     ProtoOAAccountLogoutReq,
     ProtoOAAccountsTokenInvalidatedEvent,
@@ -28,6 +30,7 @@ from tradesession.ctrader.messages import (
     ProtoOAExecutionEvent,
     ProtoOANewOrderReq,
     ProtoOASpotEvent,
+    ProtoOASymbolChangedEvent,
 )
 from tradesession.ctrader.settlement import Settler
 from tradesession.ctrader.symbols import Symbol
@@ -43,7 +46,10 @@ from tradesession.verdict import Action, Level
 E = TypeVar("E", bound=Message)
 MS = TypeVar("MS", bound=MarketStream[Any])
 
-_CONTROL: Final = (ProtoOAClientDisconnectEvent, ProtoOAAccountDisconnectEvent, ProtoOAAccountsTokenInvalidatedEvent)
+_CONTROL: Final = (
+    *(ProtoOAClientDisconnectEvent, ProtoOAAccountDisconnectEvent, ProtoOAAccountsTokenInvalidatedEvent),
+    ProtoOAAccountAuthRes,
+)
 _UNGATED: Final = (ProtoOAAccountAuthReq, ProtoOAAccountLogoutReq)
 
 Sink = Callable[[Any], None]
@@ -81,11 +87,13 @@ class Session(BaseSession, TypedRequests):
                 chance=self._chance,
                 on_event=self._events.received,
                 restore_account=self._restore_account,
+                on_gap=self._account_missed,
             )
             for one in lines
         ]
         ask_now = functools.partial(self._request, timeout=None, wait=False)
         self._market = Market(functools.partial(self._request, timeout=None), ask_now)
+        self._events.add(ProtoOASymbolChangedEvent, self._market.symbols.changed)
         self._unknown: set[str] = set()
 
     @property
@@ -98,11 +106,11 @@ class Session(BaseSession, TypedRequests):
     async def _request(self, message: Message, timeout: float | None, *, wait: bool = True) -> Message:
         if type(message) not in registry.REPLIES:
             raise InvalidRequest(f"{type(message).__name__} is no request; send one of tradesession.ctrader.messages that end in Req")
-        if isinstance(message, ProtoOANewOrderReq) and not message.clientOrderId:
-            message = self._named(message)
+        is_order = type(message) in registry.ORDER_REQUESTS
+        if is_order:
+            message = self._kept(message)
         budget = self.config.request_timeout if timeout is None else timeout
         until = self._clock.monotonic() + budget
-        is_order = type(message) in registry.ORDER_REQUESTS
         account_id: int | None = getattr(message, "ctidTraderAccountId", None)
         sent = self._executions.sent(self._clock.wall())
         line = self._line_of(account_id)
@@ -116,7 +124,7 @@ class Session(BaseSession, TypedRequests):
                 self._executions.answered(message, reply)
                 return reply
             except Rejected as refusal:
-                if is_order or not self._may_repeat(line, message, refusal, account_id, until):
+                if not self._may_repeat(line, message, refusal, account_id, until) or is_order:
                     raise
             except NotSent as error:
                 if isinstance(error, InvalidRequest) or line.stands or not wait or self._clock.monotonic() >= until:
@@ -129,16 +137,21 @@ class Session(BaseSession, TypedRequests):
                 if is_order or self._clock.monotonic() >= until:
                     raise
 
-    def _named(self, order: ProtoOANewOrderReq) -> ProtoOANewOrderReq:
-        """The order with a clientOrderId, by which it is found again should its answer get lost."""
-        named = ProtoOANewOrderReq()
-        named.CopyFrom(order)
-        named.clientOrderId = f"ts-{self._random_id()}"
-        return named
+    def _kept(self, order: Message) -> Message:
+        """The order as it is now, whatever its maker does with it next: by it the order is found again should its answer get lost."""
+        kept = type(order)()
+        kept.CopyFrom(order)
+        if isinstance(kept, ProtoOANewOrderReq) and not kept.clientOrderId:
+            kept.clientOrderId = f"ts-{self._random_id()}"
+        return kept
 
     async def _usable_link(self, line: OpenApiLine, name: str, account_id: int | None, left: float, budget: float) -> Link[Message]:
         """The line's link, once requests (of the account) may pass. Raises NotSent at the deadline, SessionClosed."""
-        if left <= 0 and not line.passes(account_id):
+        if line.passes(account_id):
+            self._refuse_when_closed(name)
+            with suppress(NotSent):
+                return await line.usable_link(name, account_id)  # it does not wait: a deadline would cost a quarter of the request
+        elif left <= 0:
             self._refuse_when_closed(name)
             raise self._not_ready(name)
         try:
@@ -166,15 +179,12 @@ class Session(BaseSession, TypedRequests):
         return self._open_api_lines[0]
 
     def _may_repeat(self, line: OpenApiLine, message: Message, refusal: Rejected, account_id: int | None, until: float) -> bool:
-        """Whether a refused read is sent again for the caller: once its account is authorised anew, or the quota has room."""
+        """Whether a refused read may be sent again: once its account is authorised anew, or the quota has room, to which this sees."""
         verdict = refusal.verdict
-        if (
-            verdict.level is Level.ACCOUNT
-            and verdict.action is Action.RETRY
-            and account_id is not None
-            and not isinstance(message, _UNGATED)
-        ):
-            return line.account_dropped(account_id, f"a request was refused with {refusal.code}")
+        if account_id is not None and not isinstance(message, _UNGATED):
+            token_refused = verdict.action is Action.REFRESH
+            if token_refused or (verdict.level is Level.ACCOUNT and verdict.action is Action.RETRY):
+                return line.account_dropped(account_id, f"a request was refused with {refusal.code}", token_refused=token_refused)
         if verdict.level is Level.REQUEST and verdict.after is not None and line.link is not None:
             if refusal.code == "BLOCKED_PAYLOAD_TYPE":
                 line.link.block(registry.payload_type_of(message), verdict.after)
@@ -233,7 +243,10 @@ class Session(BaseSession, TypedRequests):
         )
         sink = stream.put_nowait if account is None else _of_account(account.id, stream.put_nowait)
         self._events.add(event, sink)
-        self._join(stream, self._line_of(account.id) if account is not None else None)
+        if account is None:
+            self._join(stream)
+        else:
+            self._join(stream, self._line_of(account.id), account.id)
         return stream
 
     def on(
@@ -318,6 +331,8 @@ class Session(BaseSession, TypedRequests):
         if isinstance(message, ProtoOAClientDisconnectEvent):
             if line.link is not None:
                 line.link.fail(LinkLost(f"the server disconnects this client: {message.reason or 'it gives no reason'}"))
+        elif isinstance(message, ProtoOAAccountAuthRes):
+            line.account_authorised(message.ctidTraderAccountId)
         elif isinstance(message, ProtoOAAccountDisconnectEvent):
             line.account_dropped(message.ctidTraderAccountId, "the server ended the account's session")
         elif isinstance(message, ProtoOAAccountsTokenInvalidatedEvent):
@@ -328,11 +343,14 @@ class Session(BaseSession, TypedRequests):
     async def _restore_account(self, account: Account) -> None:
         await self._market.restore(account)
 
+    def _account_missed(self, line: OpenApiLine, account: Account, gap: Gap) -> None:
+        self._tell_gap(gap, line, account.id)
+
     def _joined(self, stream: MS) -> MS:
         self._events.add(ProtoOASpotEvent, self._market.spot_event)  # from the first market stream on; before, nobody need look
         self._events.add(ProtoOADepthEvent, self._market.depth_event)
         stream._on_drop = self._report_drop(stream.name)
-        self._join(stream, self._line_of(stream.account.id))
+        self._join(stream, self._line_of(stream.account.id), stream.account.id)
         return stream
 
     def _report_unknown(self, what: str) -> None:

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.ctrader.grants import CONSENT_URL, TOKEN_URL, renewing, slot, token_endpoint
+from tradesession.ctrader.grants import CONSENT_URL, TOKEN_URL, slot, token_endpoint
 from tradesession.ctrader.refresh import Refresh
 from tradesession.errors import ConfigurationError
-from tradesession.options import boolean, integers, is_text, read_options, words
+from tradesession.options import (
+    integers,
+    keep_path,
+    keep_secret,
+    read_options,
+    readers,
+    require_above_zero,
+    require_one_of,
+    require_text,
+    titles,
+)
 from tradesession.secrets import Secret
 from tradesession.session.services import Services, TokenPlan
 from tradesession.tokens.exchange import HttpExchange, StaticExchange
-from tradesession.tokens.grants import Static
+from tradesession.tokens.grants import Static, TokenEndpoint, renewal
 from tradesession.tokens.store import TokenStore
 from tradesession.tokens.token import Slot, Token
 from tradesession.transports.http import HttpDriver
@@ -112,10 +122,10 @@ class Config:
             raise ConfigurationError("client_id is empty; it stands in the application's page of the Open API portal")
         if not self.client_secret:
             raise ConfigurationError("client_secret is empty; it stands in the application's page of the Open API portal")
-        self._check_texts()
-        self._one_of("environment", get_args(Environment))
-        self._one_of("transport", get_args(TransportName))
-        self._one_of("scope", get_args(Scope))
+        require_text(self, "client_id", "client_secret", "access_token", "refresh_token", "subject")
+        require_one_of(self, "environment", get_args(Environment))
+        require_one_of(self, "transport", get_args(TransportName))
+        require_one_of(self, "scope", get_args(Scope))
         if not 0 < self.port < 65536:
             raise ConfigurationError(f"port={self.port} is no port; the protobuf port of the Open API is {PORT}")
         if self.environment == "both" and (self.host or self.websocket_url):
@@ -135,7 +145,7 @@ class Config:
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
         """A Config from the variables `TRADESESSION_CTRADER_…`, one for each option in upper case (`…_CLIENT_ID`, `…_HOST`, …).
 
-        Lists are separated by commas or spaces (`…_ACCOUNTS`, or `…_ACCOUNT`). `options` go before the environment. Raises
+        Lists are separated by commas (`…_ACCOUNTS`, or `…_ACCOUNT`; numbers also by spaces). `options` go before the environment. Raises
         ConfigurationError for a variable with that prefix that is no option, and for one that cannot be read.
         """
         found = read_options(os.environ if environ is None else environ, PREFIX, _READERS)
@@ -188,18 +198,22 @@ class Config:
         """
         if self.access_token and not self.refresh_token:
             static = StaticExchange(Static(Secret(self.access_token)))
-            return TokenPlan(slot=self.slot, exchange=static, seed=None, is_stored=False, aclose=_nothing)
-        endpoint = token_endpoint(self.client_id, Secret(self.client_secret), url=self.token_url, method=self.token_method)
-        own = self.token_url != TOKEN_URL  # the public endpoint is trusted as the system does, whatever the socket's authority is
-        driver = HttpDriver(
-            [self.token_url],
-            ca_file=self.ca_file if own else None,
-            ssl_context=self.ssl_context if own else None,
-            clock=clock,
-        )
-        refresh = Refresh(HttpExchange(renewing(endpoint), driver, clock=clock))
+            return TokenPlan(slot=self.slot, exchange=static, seed=None, is_stored=False)
+        driver = self.token_driver(clock)
+        refresh = Refresh(HttpExchange(renewal(self.token_endpoint), driver, clock=clock))
         seed = Token(access=Secret(self.access_token or ""), refresh=Secret(self.refresh_token)) if self.refresh_token else None
         return TokenPlan(slot=self.slot, exchange=refresh, seed=seed, is_stored=True, aclose=driver.aclose)
+
+    @property
+    def token_endpoint(self) -> TokenEndpoint:
+        """Where tokens are asked for, as this application."""
+        return token_endpoint(self.client_id, Secret(self.client_secret), url=self.token_url, method=self.token_method)
+
+    def token_driver(self, clock: Clock) -> HttpDriver:
+        """What asks the token endpoint, and nothing else. The public one is trusted as the system does, whatever `ca_file` says."""
+        own = self.token_url != TOKEN_URL
+        ca_file, ssl_context = (self.ca_file, self.ssl_context) if own else (None, None)
+        return HttpDriver([self.token_url], ca_file=ca_file, ssl_context=ssl_context, clock=clock)
 
     def create_session(self, services: Services) -> Session:
         """For a SessionManager: the session of this configuration, not yet started."""
@@ -208,26 +222,14 @@ class Config:
         return Session(self, services)
 
     def _keep_secrets_secret(self) -> None:
-        for name in ("client_secret", "access_token", "refresh_token"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, Secret(value) if value else None)
+        keep_secret(self, "client_secret", "access_token", "refresh_token")
         for name in ("accounts", "logins", "brokers"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, (int, str)) else tuple(value))
-        if self.ca_file is not None:
-            object.__setattr__(self, "ca_file", os.fspath(self.ca_file))
-
-    def _check_texts(self) -> None:
-        for name in ("client_id", "client_secret", "access_token", "refresh_token", "subject"):
-            value = getattr(self, name)
-            if not is_text(value.reveal() if isinstance(value, Secret) else value or ""):
-                raise ConfigurationError(f"{name} holds bytes that are no UTF-8 text; set it anew")
+        keep_path(self, "ca_file")
 
     def _check_figures(self) -> None:
-        for name in _ABOVE_ZERO:
-            if not getattr(self, name) > 0:  # so that NaN is refused, too
-                raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0")
+        require_above_zero(self, *_ABOVE_ZERO)
         if not self.liveness_timeout > self.heartbeat_interval:
             raise ConfigurationError(
                 f"liveness_timeout={self.liveness_timeout:g} must be above heartbeat_interval={self.heartbeat_interval:g}, "
@@ -238,22 +240,5 @@ class Config:
                 if not isinstance(value, int):
                     raise ConfigurationError(f"{name} holds {value!r}, which is no whole number")
 
-    def _one_of(self, name: str, known: tuple[str, ...]) -> None:
-        if getattr(self, name) not in known:
-            raise ConfigurationError(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
 
-
-async def _nothing() -> None:
-    """What a static token has to close."""
-
-
-def _reader(annotation: str) -> Callable[[str], Any]:
-    readers: dict[str, Callable[[str], Any]] = {
-        "int": int, "float": float, "bool": boolean, "Sequence[int]": integers, "Sequence[str]": words,
-    }  # fmt: skip
-    return readers.get(annotation, str)
-
-
-_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    option.name: _reader(str(option.type)) for option in fields(Config) if option.name not in ("ssl_context", "clock", "endpoints")
-} | {"account": integers, "login": integers, "broker": words}
+_READERS: Final = readers(Config, "ssl_context", "clock", "endpoints") | {"account": integers, "login": integers, "broker": titles}

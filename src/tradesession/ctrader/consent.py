@@ -6,12 +6,12 @@ Asks the token endpoint once and stores nothing: who calls this puts the Token i
 from __future__ import annotations
 
 from tradesession.ctrader.config import Config
-from tradesession.ctrader.grants import TOKEN_URL, authorization_url, code_grant, token_endpoint
+from tradesession.ctrader.grants import authorization_url
 from tradesession.secrets import Secret
 from tradesession.timing import SYSTEM_CLOCK
 from tradesession.tokens.exchange import HttpExchange
+from tradesession.tokens.grants import AuthorizationCode
 from tradesession.tokens.token import Token
-from tradesession.transports.http import HttpDriver
 
 
 def consent_url(config: Config, redirect_uri: str, state: Secret | None = None) -> str:
@@ -25,8 +25,6 @@ async def exchange_code(config: Config, code: Secret, redirect_uri: str) -> Toke
     Raises the errors of an Exchange: ReauthorizationRequired, TokenRefused, TokenEndpointUnreachable, UncertainExchange.
     """
     clock = config.clock or SYSTEM_CLOCK
-    endpoint = token_endpoint(config.client_id, Secret(config.client_secret), url=config.token_url, method=config.token_method)
-    own = config.token_url != TOKEN_URL  # the public endpoint is trusted as the system does, whatever the socket's authority is
-    ca_file, ssl_context = (config.ca_file, config.ssl_context) if own else (None, None)
-    async with HttpDriver([config.token_url], ca_file=ca_file, ssl_context=ssl_context, clock=clock) as driver:
-        return await HttpExchange(lambda _: code_grant(endpoint, code, redirect_uri), driver, clock=clock)(None)
+    grant = AuthorizationCode(config.token_endpoint, code, redirect_uri)
+    async with config.token_driver(clock) as driver:
+        return await HttpExchange(lambda _: grant, driver, clock=clock)(None)

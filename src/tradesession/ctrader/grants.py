@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from tradesession.errors import ConfigurationError, TokenError
 from tradesession.protocol.http import HttpReply
 from tradesession.secrets import Secret
-from tradesession.tokens.grants import AuthorizationCode, GrantFactory, RefreshToken, TokenEndpoint, renewal
+from tradesession.tokens.grants import TokenEndpoint
 from tradesession.tokens.redirects import authorization_url as _authorization_url
 from tradesession.tokens.replies import OAUTH_MEANINGS, Asked, Blame, GrantKind, Meaning, refusal, text_field, token_from, unanswered
 from tradesession.tokens.token import Slot, Token
@@ -84,21 +84,6 @@ def authorization_url(
 def token_endpoint(client_id: str, client_secret: Secret, *, url: str = TOKEN_URL, method: str = "GET") -> TokenEndpoint:
     """The token endpoint, as this application. `method` is "GET" (documented) or "POST" (see the module's docstring)."""
     return TokenEndpoint(url=url, client_id=client_id, client_secret=client_secret, method=method, reader=read_reply)
-
-
-def code_grant(endpoint: TokenEndpoint, code: Secret, redirect_uri: str) -> AuthorizationCode:
-    """The exchange of a consent's code, which lives one minute; `redirect_uri` is the one of the consent."""
-    return AuthorizationCode(endpoint, code, redirect_uri)
-
-
-def refresh_grant(endpoint: TokenEndpoint, refresh: Secret) -> RefreshToken:
-    """The exchange of a refresh token, which is good for one use and takes the access token with it."""
-    return RefreshToken(endpoint, refresh)
-
-
-def renewing(endpoint: TokenEndpoint) -> GrantFactory:
-    """What an HttpExchange needs to renew a cTrader token."""
-    return renewal(endpoint)
 
 
 def read_reply(reply: HttpReply, asked: Asked) -> Token | TokenError:

@@ -6,8 +6,8 @@ the wire format requires, and a refusal that says that the thing is so already c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from google.protobuf.message import Message
 
@@ -20,26 +20,12 @@ from tradesession.ctrader.messages import (
     ProtoOAGetAccountListByAccessTokenReq,
     ProtoOAGetAccountListByAccessTokenRes,
 )
-from tradesession.errors import Rejected, TokenError
+from tradesession.errors import Rejected
 from tradesession.secrets import Secret
 from tradesession.session.link import Link
+from tradesession.tokens.asking import Tokens, with_token
 from tradesession.tokens.token import Token
-from tradesession.verdict import Action, Level
-
-T = TypeVar("T")
-
-
-class Tokens(Protocol):
-    """Where tokens come from: a TokenKeeper, for the handshake's purposes."""
-
-    async def get(self, min_ttl: float | None = None) -> Token:
-        """A token that is good for at least `min_ttl` seconds."""
-
-    async def reject(self, token: Token) -> None:
-        """This token was refused by the server."""
-
-    def changes(self) -> AsyncIterator[Token]:
-        """Every token that comes after now."""
+from tradesession.verdict import Level
 
 
 async def authenticate_application(link: Link[Message], config: Config) -> None:
@@ -92,24 +78,6 @@ async def asked(link: Link[Message], message: Callable[[], Message], timeout: fl
             raise
         link.pause(pause)
     return await link.request(message(), timeout=pause + timeout)
-
-
-async def with_token(tokens: Tokens, ask: Callable[[Token], Awaitable[T]]) -> T:
-    """Ask with the current token; when the server refuses the token, once more with a renewed one."""
-    token = await tokens.get()
-    try:
-        return await ask(token)
-    except Rejected as refusal:
-        if refusal.verdict.action is not Action.REFRESH:
-            raise
-        await tokens.reject(token)
-        try:
-            renewed = await tokens.get()
-        except TokenError as error:
-            raise error from refusal  # what the server said stands behind what the keeper says
-        if renewed.access == token.access:
-            raise
-    return await ask(renewed)
 
 
 async def accepted(reply: Awaitable[Message]) -> None:

@@ -1,7 +1,7 @@
 """What each error code of the Open API means for a client, in one table, and the one function that reads an error message.
 
 Pure. The codes are those of ProtoErrorCode and ProtoOAErrorCode, and some that were seen on the wire and stand in no enum; an unknown one
-is a refusal like any other. Meanings follow the enums' documentation, the verdicts are ours.
+is a refusal like any other, unless it names a pause. Meanings follow the enums' documentation, the verdicts are ours.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from tradesession import policy
 from tradesession.ctrader.messages import ProtoErrorRes, ProtoOAErrorRes, ProtoOAExecutionEvent, ProtoOAOrderErrorEvent
 from tradesession.errors import Rejected
 from tradesession.verdict import Action, Level, Verdict
@@ -120,7 +121,10 @@ ERROR_MESSAGES: Final[tuple[type[Message], ...]] = (ProtoErrorRes, ProtoOAErrorR
 
 
 def judge(error: ErrorMessage, *, wall: float, request: str = "") -> Rejected:
-    """The refusal that an error message means. `wall` is the time now, as maintenance ends are told in wall-clock time."""
+    """The refusal that an error message means. `wall` is the time now, as maintenance ends are told in wall-clock time.
+
+    Its `retry_after` is what the server said; of that its verdict waits for `policy.RETRY_AFTER_LIMIT` at most.
+    """
     code = text(error.errorCode) or "UNKNOWN_ERROR"
     description = "" if isinstance(error, ProtoOAExecutionEvent) else text(error.description)
     account_id = 0 if isinstance(error, ProtoErrorRes) else error.ctidTraderAccountId
@@ -128,13 +132,15 @@ def judge(error: ErrorMessage, *, wall: float, request: str = "") -> Rejected:
     action, level, remedy = RULINGS.get(code, (Action.FATAL, Level.REQUEST, ""))
     if code == "INVALID_REQUEST" and _UNAUTHORISED_ACCOUNT.search(description):
         action, level, remedy = RULINGS["ACCOUNT_NOT_AUTHORIZED"]
+    if code not in RULINGS and isinstance(error, ProtoOAErrorRes) and error.retryAfter:
+        action, remedy = Action.RETRY_AFTER, "repeat it after the pause that the server names"
     if action is Action.RETRY_AFTER:
         after = _pause(error, code, wall)
     return Rejected(
         code,
         description,
         remedy=remedy,
-        verdict=Verdict(action, level, after),
+        verdict=Verdict(action, level, None if after is None else min(after, policy.RETRY_AFTER_LIMIT)),
         request=request,
         account_id=account_id or None,
         retry_after=after,

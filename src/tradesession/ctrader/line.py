@@ -1,7 +1,7 @@
 """OpenApiLine: the connection to one of cTrader's two hosts, and the accounts that live on it.
 
-A line authenticates the application, finds its accounts and keeps each of them authorised by itself: one that is dropped, refused
-or in maintenance comes back in its own time and never delays another. Everything made for one connection ends with it.
+A line authenticates the application, finds its accounts and has an AccountWatch keep each of them authorised. Everything made for one
+connection ends with it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from urllib.parse import urlsplit
 from google.protobuf.message import Message
 
 from tradesession import policy
+from tradesession.ctrader.account_watch import AccountWatch
 from tradesession.ctrader.accounts import Account, Accounts, AccountState, choose
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.handshake import authenticate_application, authorise, list_accounts
 from tradesession.ctrader.refresh import Refresh, SocketExchange
 from tradesession.ctrader.routing import OpenApiDialect
 from tradesession.errors import Error, LinkLost, NotSent
-from tradesession.hooks import AccountChanged, NotRestored, Record, Recovered, StepTimed, one_line
+from tradesession.hooks import StepTimed
 from tradesession.protocol.backoff import Backoff
 from tradesession.protocol.turns import TokenBucket, Turns
 from tradesession.session.link import Envelope, Link
 from tradesession.session.services import Services
+from tradesession.session.streams import Gap
 from tradesession.session.supervisor import Line
 from tradesession.tasks import TaskOwner
-from tradesession.timing import deadline
+from tradesession.tokens.token import Token
 from tradesession.transports.tcp import open_tcp
 from tradesession.transports.tls import tls_context
 from tradesession.transports.websocket import open_websocket
-from tradesession.verdict import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,10 @@ class Step:
 
 
 class OpenApiLine(Line):
-    """The line of one environment. `on_event` gets everything that answers no request; `restore_account` brings its subscriptions back."""
+    """The line of one environment. `on_event` gets everything that answers no request; `restore_account` brings its subscriptions back.
+
+    `on_gap` is told when an account missed events although the connection stood, before anything can come for it again.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class OpenApiLine(Line):
         chance: Callable[[], float],
         on_event: Callable[[OpenApiLine, Envelope], None],
         restore_account: Callable[[Account], Awaitable[None]],
+        on_gap: Callable[[OpenApiLine, Account, Gap], None],
     ) -> None:
         self.name = f"ctrader {config.environment}"
         self.config = config
@@ -74,10 +79,13 @@ class OpenApiLine(Line):
         self._chance = chance
         self._on_event = on_event
         self._restore_account = restore_account
-        self._watches: dict[int, _AccountWatch] = {}
+        self._on_gap = on_gap
+        self._watches: dict[int, AccountWatch] = {}
         self._authorising = asyncio.Semaphore(policy.AUTHORISATIONS_AT_ONCE)
+        self._listed_at = 0.0  # when the accounts of the current connection were known
         self._tasks = TaskOwner()
         self._resources = ExitStack()
+        self._refreshes: SocketExchange | None = None  # over the connection that stands
         self._lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     # --- Line -------------------------------------------------------------------------------------------------------------------
@@ -85,7 +93,7 @@ class OpenApiLine(Line):
     async def connect(self) -> None:
         """See Line."""
         config, clock = self.config, self._clock
-        self.steps = []
+        self.steps, self.last_heard = [], None
         self._lost = asyncio.get_running_loop().create_future()
         started = clock.monotonic()
         link = self.link = self._new_link()  # the server may speak, and end it, before the opening returns
@@ -105,15 +113,17 @@ class OpenApiLine(Line):
         await authenticate_application(link, self.config)
         started = self._done("application_auth", started)
         if isinstance(self._services.exchange, Refresh):
-            socket = SocketExchange(link, self._clock, self.config.step_timeout)
-            self._resources.enter_context(self._services.exchange.over(socket))
+            # To give up on a refresh that left is to lose the pair: wait as long as a silent server may still be alive.
+            patience = min(self.config.liveness_timeout, policy.EXCHANGE_LIMIT)
+            self._refreshes = SocketExchange(link, self._clock, send_within=self.config.step_timeout, timeout=patience)
+            self._resources.enter_context(self._services.exchange.over(self._refreshes))
         granted = await list_accounts(link, self._services.tokens, self.config)
-        started = self._done("account_list", started)
+        self._listed_at = self._done("account_list", started)
         mine = self._accounts.merge(choose(granted, self.config, is_one_of_two=self._is_one_of_two), self.config.environment == "live")
         is_first_time = not self._watches
-        watches = [self._watches.setdefault(account.id, _AccountWatch(self, account)) for account in mine]
+        watches = [self._watches.get(account.id) or self._new_watch(account) for account in mine]
         for watch in watches:
-            watch.begin(started)
+            watch.begin()
             self._spawn(watch.run(), f"{self.name} account {watch.account.id}")
         for watch in self._watches.values():
             watch.tell()  # one whose account is no longer granted has news
@@ -134,14 +144,17 @@ class OpenApiLine(Line):
     async def disconnect(self, timeout: float) -> None:
         """See Line."""
         link, self.link = self.link, None
-        self.open.clear()
+        self._shut()
         cause = self._lost.result() if self._lost.done() else None  # None where it is we who end it
+        refreshes, self._refreshes = self._refreshes, None
         try:
+            self._resources.close()  # no refresh begins here any more …
             await self._tasks.aclose()
+            if refreshes is not None and link is not None and link.cause is None:
+                await refreshes.settled()  # … and to close on one that has begun would be to lose the pair
             if link is not None:
                 await link.aclose(timeout)
         finally:
-            self._resources.close()
             for watch in self._watches.values():
                 watch.connection_ended(cause)
 
@@ -176,9 +189,11 @@ class OpenApiLine(Line):
             watch.dropped(LinkLost(f"account {account_id}: {reason}"), token_refused=token_refused)
         return watch is not None
 
-    def done(self, name: str, started: float, account: Account | None = None) -> float:
-        """A step that began at `started` has ended; the time now, from which the next one counts."""
-        return self._done(name, started, account)
+    def account_authorised(self, account_id: int) -> None:
+        """The server has just said so; what it says of the account next comes after that."""
+        watch = self._watches.get(account_id)
+        if watch is not None:
+            watch.answered()
 
     # --- inside ---------------------------------------------------------------------------------------------------------------------
 
@@ -201,10 +216,36 @@ class OpenApiLine(Line):
             request_timeout=config.request_timeout,
         )
 
-    def _link_lost(self, cause: Error) -> None:
+    def _new_watch(self, account: Account) -> AccountWatch:
+        watch = self._watches[account.id] = AccountWatch(
+            account,
+            source=self.name,
+            clock=self._clock,
+            services=self._services,
+            backoff=Backoff(self._chance),
+            authorise=self._authorise,
+            restore=self._restore_account,
+            on_gap=partial(self._on_gap, self),
+        )
+        return watch
+
+    async def _authorise(self, account: Account, is_first: bool) -> Token:
+        async with self._authorising:  # the time limit counts from here: a server that takes one after the other needs it
+            token = await authorise(self._connected(), account, self._services.tokens, self.config)
+        if is_first:
+            self._done("account_auth", self._listed_at, account)
+        return token
+
+    def _shut(self) -> None:
+        """Nothing may be asked until there is a connection again."""
         self.open.clear()
         for watch in self._watches.values():
             watch.gate.clear()
+
+    def _link_lost(self, cause: Error) -> None:
+        self._shut()
+        if self.link is not None:
+            self.last_heard = self._clock.wall() - self.link.silence
         if not self._lost.done():
             self._lost.set_result(cause)
 
@@ -238,6 +279,7 @@ class OpenApiLine(Line):
         return self.link
 
     def _done(self, name: str, started: float, account: Account | None = None) -> float:
+        """A step that began at `started` has ended; the time now, from which the next one counts."""
         now = self._clock.monotonic()
         self._services.hooks.emit(StepTimed(source=self.name, step=name, seconds=now - started))
         self.steps.append(Step(name, now - started, account.id if account is not None else None))
@@ -261,147 +303,3 @@ def _peer(config: Config) -> str:
         return urlsplit(config.address).hostname or host
     except ValueError:
         return host  # no address at all: whoever opens it says so
-
-
-class _AccountWatch:
-    """Keeps one account authorised on the current connection: try, wait, try again; each account in its own time."""
-
-    def __init__(self, line: OpenApiLine, account: Account) -> None:
-        self.account = account
-        self.gate = asyncio.Event()
-        """Set while requests of the account may pass."""
-        self.tried = asyncio.Event()
-        """Set when the first attempt has ended, either way."""
-        self.restored = asyncio.Event()
-        """Set when its subscriptions are back, or it has none to bring back now."""
-        self._line = line
-        self._started = 0.0
-        self._news = asyncio.Event()
-        self._is_restored = False  # whether its subscriptions stand since it was authorised last
-        self._token_refused = False
-        self._backoff = Backoff(line._chance)
-        self._told = account.state
-        self._unrestored = 0  # attempts in a row after which subscriptions were missing
-        self._out_since: float | None = None  # since when it has been suspended, or was and is not authorised yet
-
-    def begin(self, started: float) -> None:
-        """There is a new connection; its last step ended at `started`."""
-        self._started = started
-        self._is_restored = False
-        self.tried.clear()
-        self.restored.clear()
-
-    async def run(self) -> None:
-        """Until the connection ends."""
-        while True:
-            self._news.clear()
-            pause = await self._attempt()
-            self.tried.set()
-            self.restored.set()
-            try:
-                async with deadline(self._line._clock, pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
-
-    def dropped(self, cause: Error, *, token_refused: bool) -> None:
-        """The server ended the account's session, or refuses its requests as if it had."""
-        if self.account.state is AccountState.AUTHORIZING:
-            return  # the answer to that will tell
-        self._token_refused = self._token_refused or token_refused
-        self._enter(AccountState.SUSPENDED, cause)
-        self._news.set()
-
-    def token_changed(self) -> None:
-        """There is a newer token than the one that the account stood on, when it was looked at."""
-        self._news.set()
-
-    def connection_ended(self, cause: Exception | None) -> None:
-        """The account stands nowhere now."""
-        self.tried.set()
-        self.restored.set()
-        self._enter(AccountState.UNKNOWN, cause or self.account.cause)
-
-    async def _attempt(self) -> float | None:
-        """Bring the account up as far as it goes; the seconds until the next attempt, None for when there is news."""
-        try:
-            if self.account.state is not AccountState.AUTHORIZED or self._stands_on_an_older_token():
-                self._is_restored = False
-                await self._authorise()
-            if not self._is_restored:
-                await self._line._restore_account(self.account)
-                self._is_restored = True
-        except Error as error:
-            if self.account.state is not AccountState.AUTHORIZED:
-                self._enter(AccountState.SUSPENDED, error)
-            return self._pause(error)
-        self._unrestored = 0
-        self._backoff.ready(self._line._clock.monotonic())
-        return None
-
-    def _stands_on_an_older_token(self) -> bool:
-        """Asked when it matters: the news of a rotation may come after the account was authorised with the new token already."""
-        held, current = self.account.token, self._line._services.tokens.peek()
-        return held is not None and current is not None and held.generation < current.generation
-
-    async def _authorise(self) -> None:
-        line, account = self._line, self.account
-        tokens = line._services.tokens
-        async with line._authorising:  # the time limit counts from here: a server that takes one after the other needs it
-            if self._token_refused and account.token is not None:
-                await tokens.reject(account.token)
-            self._token_refused = False
-            is_first = account.state is AccountState.UNKNOWN
-            self._enter(AccountState.AUTHORIZING)
-            account.token = await authorise(line._connected(), account, tokens, line.config)
-        if is_first:
-            line.done("account_auth", self._started, account)
-        self._enter(AccountState.AUTHORIZED)
-
-    def _pause(self, error: Error) -> float | None:
-        """How long to wait after this refusal; None where only news (a newer token, a new connection) can help."""
-        verdict = error.verdict
-        pause = self._backoff.failed(self._line._clock.monotonic())
-        if self.account.state is AccountState.AUTHORIZED:
-            self._unrestored += 1
-            what = f"the subscriptions of account {self.account.id}"
-            self._emit(NotRestored(source=self._line.name, what=what, cause=one_line(error), failures=self._unrestored))
-        if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
-            return None
-        return pause + (verdict.after or 0.0)
-
-    def _enter(self, state: AccountState, cause: Exception | None = None) -> None:
-        self.account.enter(state, cause)
-        if state is AccountState.AUTHORIZED:
-            self.gate.set()
-        else:
-            self.gate.clear()
-        self.tell()
-
-    def tell(self) -> None:
-        """Tell the hooks how the account stands, if they do not know."""
-        before, state = self._told, self.account.state
-        if state is before:
-            return
-        self._told = state
-        now = self._line._clock.monotonic()
-        source, account_id, out_since = self._line.name, self.account.id, self._out_since
-        begins_outage = state is AccountState.SUSPENDED and out_since is None
-        if begins_outage:
-            self._out_since = now
-        self._emit(
-            AccountChanged(
-                source=source,
-                account_id=account_id,
-                before=before.value,
-                after=state.value,
-                cause=one_line(self.account.cause if state is not AccountState.AUTHORIZING else None),
-                begins_outage=begins_outage,
-            )
-        )
-        if state is AccountState.AUTHORIZED and out_since is not None:
-            self._out_since = None
-            self._emit(Recovered(source=source, seconds=now - out_since, account_id=account_id))
-
-    def _emit(self, record: Record) -> None:
-        self._line._services.hooks.emit(record)

@@ -6,6 +6,7 @@ surely not left; an exchange that left and was not answered is never tried elsew
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -23,19 +24,41 @@ from tradesession.tokens.token import Token
 
 
 class SocketExchange:
-    """ProtoOARefreshTokenReq on one link, whose application is authenticated; no client secret travels. See Exchange."""
+    """ProtoOARefreshTokenReq on one link, whose application is authenticated; no client secret travels. See Exchange.
 
-    def __init__(self, link: Link[Message], clock: Clock, timeout: float) -> None:
+    What is not sent within `send_within` seconds is not sent, so that there is time for another way; an answer has `timeout` seconds.
+    """
+
+    def __init__(self, link: Link[Message], clock: Clock, *, send_within: float, timeout: float) -> None:
         self._link = link
         self._clock = clock
+        self._send_within = send_within
         self._timeout = timeout
+        self._under_way = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    async def settled(self) -> None:
+        """Wait until no refresh is under way: its answer comes over this link or never, so whoever wants to close the link waits."""
+        await self._settled.wait()
 
     async def __call__(self, token: Token | None) -> Token:
         """See Exchange."""
+        self._under_way += 1
+        self._settled.clear()
+        try:
+            return await self._ask(token)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._settled.set()
+
+    async def _ask(self, token: Token | None) -> Token:
         refresh = refresh_secret(token)
         sent_at = self._clock.wall()
         try:
-            reply = await self._link.request(ProtoOARefreshTokenReq(refreshToken=refresh.reveal()), timeout=self._timeout)
+            limits = {"timeout": self._timeout, "send_within": self._send_within}
+            reply = await self._link.request(ProtoOARefreshTokenReq(refreshToken=refresh.reveal()), **limits)  # in no variable
         except Rejected as refusal:
             raise socket_refusal(refusal.code, refusal.description, refresh) from None  # its text may quote the token
         except NotSent as error:

@@ -17,6 +17,7 @@ from tradesession.ctrader.messages import (
     ProtoErrorRes,
     ProtoHeartbeatEvent,
     ProtoMessage,
+    ProtoOAAccountAuthRes,
     ProtoOAErrorRes,
     ProtoOAExecutionEvent,
     ProtoOAExecutionType,
@@ -30,10 +31,24 @@ from tradesession.session.link import Envelope, Incoming
 
 HEARTBEAT: Final = registry.payload_type_of(ProtoHeartbeatEvent)
 _parse: Final = ProtoMessage.FromString
+_SHORT_BODY: Final = 1 << 7
+"""Bodies of fewer bytes have a length of one byte in the envelope."""
 _HEARTBEAT_FRAME: Final = ProtoMessage(payloadType=HEARTBEAT).SerializeToString()
 _ERROR_TYPES: Final = frozenset(map(registry.payload_type_of, ERROR_MESSAGES))
-_EVENT_TYPES: Final = frozenset(map(registry.payload_type_of, registry.EVENTS))
+_EVENT_TYPES: Final = frozenset(map(registry.payload_type_of, (*registry.EVENTS, ProtoOAAccountAuthRes)))
+"""What is handed on in wire order, answer or not. An account's authorisation is among it: what comes about the account next is newer."""
 _REFUSED_EXECUTIONS: Final = frozenset({ProtoOAExecutionType.ORDER_REJECTED, ProtoOAExecutionType.ORDER_CANCEL_REJECTED})
+
+
+def _heads() -> dict[bytes, int]:
+    """How the envelopes of each payload type begin, up to the length of what is inside."""
+    bare = ((kind, ProtoMessage(payloadType=kind, payload=b"").SerializeToString()[:-1]) for kind in registry.CLASSES)
+    return {head: kind for kind, head in bare if len(head) == _HEAD}
+
+
+_HEAD: Final = 4
+"""Bytes of almost every head: the tags of payloadType and payload, and two bytes of a payload type above 127."""
+_HEADS: Final = _heads()
 
 WITH_EFFECTS: Final = registry.ORDER_REQUESTS | {ProtoOARefreshTokenReq}
 """Requests that must not be executed twice: orders cost money, and a refresh token works once."""
@@ -75,7 +90,10 @@ class OpenApiDialect:
         return _HEARTBEAT_FRAME
 
     def decode(self, frame: bytes) -> Envelope:
-        """See Dialect."""
+        """See Dialect. An envelope of a short body and nothing else, as quotes have it, is read by hand, at half the cost."""
+        size = len(frame) - _HEAD - 1
+        if 0 <= size < _SHORT_BODY and frame[_HEAD] == size and (known := _HEADS.get(frame[:_HEAD])):
+            return known, "", frame[_HEAD + 1 :]
         try:
             envelope = _parse(frame)
         except DecodeError:

@@ -54,7 +54,10 @@ PATIENCE: Final = 600.0
 """Seconds for which questions that get no answer are repeated: outages are waited out, but not for ever."""
 
 MARGIN: Final = 60.0
-"""Seconds by which the clocks of this machine and the server may differ."""
+"""Seconds by which the clocks of this machine and the server may differ …"""
+
+MARGIN_OF_NAMED: Final = 86_400.0
+"""… and where a clientOrderId tells the order from every other: to overlook it for a wrong clock would be to have it sent twice."""
 
 WINDOW: Final = 7 * 86_400.0
 """Seconds that a list may be asked for at once: servers were seen to refuse more."""
@@ -150,7 +153,7 @@ class Settler:
         book = await self._reconcile()
         order = self._mine(book.order)
         if order is None:
-            async for listed in self._rows(ProtoOAOrderListReq, "order"):
+            async for listed in self._rows(ProtoOAOrderListReq, "order", margin=MARGIN_OF_NAMED):
                 order = self._mine([listed])
                 if order is not None:
                     break
@@ -256,9 +259,10 @@ class Settler:
     async def _reconcile(self) -> Any:
         return await self._request(ProtoOAReconcileReq(ctidTraderAccountId=self._account_id, returnProtectionOrders=True))
 
-    async def _rows(self, cls: Any, field: str, **about: int) -> AsyncIterator[Any]:
+    async def _rows(self, cls: Any, field: str, *, margin: float = MARGIN, **about: int) -> AsyncIterator[Any]:
         """Everything that was changed since the request was sent: in windows that a server takes, each of them to its last page."""
-        since, end = self._sent.at - MARGIN, self._clock.wall() + MARGIN
+        now = self._clock.wall()
+        since, end = min(self._sent.at, now) - margin, max(self._sent.at, now) + margin  # our clock may have been set since
         while since < end:
             first, until = round(since * 1000), round(min(since + WINDOW, end) * 1000)
             has_more = True
