@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 from tradesession import policy
-from tradesession.errors import ConfigurationError, InvalidRequest
+from tradesession.errors import ConfigurationError
 from tradesession.protocol.signalr.records import Invocation
 from tradesession.signalr.errors import HubError
-from tradesession.signalr.link import HubLink, told
+from tradesession.signalr.link import HubLink
+from tradesession.signalr.uploads import told
 
 _log = logging.getLogger("tradesession.signalr")
 
@@ -57,7 +58,7 @@ class Answers:
             key = (link, call.invocation_id)
             task = self._spawn(self._run(link, call.invocation_id, call, handler), f"{self._name} answers {call.target}")
             self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key))
+            task.add_done_callback(lambda _: self._running.pop(key, None))  # a server may use an id twice
 
     def recall(self, link: HubLink, invocation_id: str) -> None:
         """The server does not wait any more."""
@@ -68,8 +69,8 @@ class Answers:
     async def _run(self, link: HubLink, invocation_id: str, call: Invocation, handler: Handler) -> None:
         try:
             link.answer(invocation_id, await handler(*call.arguments))
-        except (HubError, InvalidRequest) as error:
+        except HubError as error:
             link.refuse(invocation_id, told(error))
-        except Exception as error:  # the user's own function: the server must not wait for it, and the user must know
+        except Exception as error:  # the user's own function, or its result cannot travel: the server must not wait, and the user must know
             _log.exception("%s: the handler of %s failed", self._name, call.target)
             link.refuse(invocation_id, told(error))

@@ -47,6 +47,11 @@ class Subscription:
         """Why the hub refused it on the present connection, though it had taken it before; None when it stands."""
         return self._intent.cause
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it has not been closed yet."""
+        return self._intent in self._client._hub_line.intents
+
     async def aclose(self) -> None:
         """Want it no more, and undo it unless somebody else wants the same. Raises HubError when the hub refuses to."""
         await self._client._unsubscribe(self._intent, self._undo)
@@ -158,7 +163,7 @@ class HubClient:
         The stream ends as the method does, with HubError if that fails. When the connection is lost it ends with LinkLost, unless
         `restart` says that the method may be called again for the rest, as with a live feed: then it goes on with the next connection,
         behind a Gap (with `gaps=True`). `identity` gives what tells two items apart (a time, a number), so that an item that comes over two
-        connections while one takes over from the other is told once; without it, equal items in that moment are taken for the same one.
+        connections while one takes over from the other is told once; without it, or where it raises, that is all that the item holds.
         `read` makes of each item what the stream yields. `limit`, `overflow` and `key` as for EventStream. Arguments that cannot travel
         end the stream with InvalidRequest.
         """
@@ -244,18 +249,19 @@ class HubClient:
         until = clock.monotonic() + budget
         while True:
             link = await self._usable(method, until - clock.monotonic(), budget)
-            async with line.asking:
+            await self._may_ask(method, until, budget)
+            try:
                 if link is not line.link:
                     continue  # replaced while we waited
-                try:
-                    await link.invoke(method, arguments, until=until, budget=budget, repeatable=True)
-                except (NotSent, LinkLost):
-                    if link.cause is None or clock.monotonic() >= until:
-                        raise
-                    continue
+                await link.invoke(method, arguments, until=until, budget=budget, repeatable=True)
                 intent = Intent(method, arguments)
                 line.intents.append(intent)
                 return Subscription(self, intent, undo)
+            except (NotSent, LinkLost):
+                if link.cause is None or clock.monotonic() >= until:
+                    raise
+            finally:
+                line.asking.release()
 
     async def _unsubscribe(self, intent: Intent, undo: str | None) -> None:
         line = self._hub_line
@@ -264,10 +270,10 @@ class HubClient:
                 return
             line.intents.remove(intent)
             is_wanted = any(other.target == intent.target and other.arguments == intent.arguments for other in line.intents)
-            if undo is None or is_wanted or line.link is None:
+            if undo is None or is_wanted:
                 return
             try:
-                await line.repeat(line.link, undo, intent.arguments)
+                await line.repeat(line.usable(undo), undo, intent.arguments)
             except (NotSent, LinkLost):
                 return  # it went with its connection
 
@@ -280,6 +286,15 @@ class HubClient:
         return self._hub_line.answers.add(target, handler)
 
     # --- inside -------------------------------------------------------------------------------------------------------------------------
+
+    async def _may_ask(self, method: str, until: float, budget: float) -> None:
+        """Take the line's lock. Raises NotSent at the deadline."""
+        line = self._hub_line
+        try:
+            async with deadline(line.clock, until - line.clock.monotonic()):
+                await line.asking.acquire()
+        except TimeoutError:
+            raise NotSent(f"{method} was not sent within its {budget:g} s: other subscriptions are being made or brought back") from None
 
     def _new_stream(self, name: str, read: Callable[[Any], Any] | None, on_close: Callable[[], None], **options: Any) -> EventStream[Any]:
         report = self._hub_session._report_drop(name)

@@ -33,7 +33,8 @@ class Config:
     socket. `parse_float` makes numbers with a point of what it is given, such as `decimal.Decimal`. `name` is what logs call the hub.
 
     Times are in seconds, sizes in bytes; the defaults and their reasons stand in `tradesession.policy`. `send_limit` is the longest record
-    that the server takes, None for any. Raises ConfigurationError, naming the option, for anything that cannot be meant.
+    that the server takes, None for any; `parallel` how many calls of one client it runs at once, which a stateful connection must keep to.
+    Raises ConfigurationError, naming the option, for anything that cannot be meant.
     """
 
     url: str = field(repr=False)  # its query may hold a secret
@@ -53,6 +54,7 @@ class Config:
     close_timeout: float = policy.CLOSE_TIMEOUT
     ping_interval: float = policy.HUB_PING_INTERVAL
     server_timeout: float = policy.HUB_SERVER_TIMEOUT
+    parallel: int = 1
     resume_timeout: float = policy.HUB_RESUME_TIMEOUT
     overlap: float = policy.HUB_OVERLAP
     send_limit: int | None = policy.HUB_SEND_LIMIT
@@ -74,7 +76,7 @@ class Config:
                 f"ping_interval={self.ping_interval:g} must be above 0 and below server_timeout={self.server_timeout:g}, "
                 "else a healthy connection is cut between two pings"
             )
-        for name in ("send_limit", "replay_buffer", "max_record"):
+        for name in ("send_limit", "replay_buffer", "max_record", "parallel"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name}={value} leaves no room; the default is {type(self).__dataclass_fields__[name].default}")

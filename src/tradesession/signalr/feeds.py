@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeAlias
 
-from tradesession.errors import InvalidRequest, LinkLost
-from tradesession.protocol.signalr.handover import Handover
+from tradesession.errors import LinkLost
+from tradesession.protocol.handover import Handover
 from tradesession.session.streams import EventStream, Gap
 from tradesession.signalr.link import HubLink
+from tradesession.signalr.underway import OpenStream
 
 Key: TypeAlias = Callable[[Any], Hashable]
 """Tells two events apart: those with the same key are the same event, come over two connections."""
@@ -25,51 +26,81 @@ def by_value(event: object) -> Hashable:
     return repr(event)
 
 
+def by(key: Key) -> Key:
+    """This key; by value for an event of which it makes none: it is the user's, and its mistakes are not the connection's."""
+
+    def of(event: Any) -> Hashable:
+        try:
+            found = key(event)
+            hash(found)
+        except Exception:
+            return by_value(event)
+        return found
+
+    return of
+
+
 class Feed:
     """Into one stream. `key` finds, in a replacement, the events that came over both connections."""
 
     def __init__(self, stream: EventStream[Any], key: Key | None) -> None:
         self.stream = stream
-        self._key = key or by_value
+        self._key = by_value if key is None else by(key)
         self._last: Any = _NOTHING
-        self._handover: Handover[Any] | None = None
+        self._on_aligned: Callable[[], object] = lambda: None
+        self.handover: Handover[Any] | None = None
+        """While events may come over two connections."""
 
     @property
     def is_aligned(self) -> bool:
         """Whether the old connection is not needed any more for this stream."""
-        return self._handover is None or self._handover.is_aligned
+        return self.handover is None or self.handover.is_aligned
 
     def take(self, event: Any, *, is_old: bool) -> None:
         """An event from the connection, or from the one that is being replaced."""
-        between = self._handover
+        between = self.handover
         if between is None:
             if not is_old:
                 self._put(event)
             return
+        was_aligned = between.is_aligned
         for one in between.from_old(event) if is_old else between.from_new(event):
             self._put(one)
         if between.is_full:
             self.end_old()
+        elif between.is_aligned and not was_aligned:
+            self._on_aligned()
         if between.is_over:
-            self._handover = None
+            self.handover = None
 
-    def begin_handover(self) -> None:
-        """From now on another connection brings the events as well."""
-        self._handover = Handover(self._key, () if self._last is _NOTHING else (self._last,))
+    def begin_handover(self, on_aligned: Callable[[], object]) -> None:
+        """From now on another connection brings the events as well. `on_aligned` is called when the old one is not needed any more."""
+        self._on_aligned = on_aligned
+        self.handover = Handover(self._key, () if self._last is _NOTHING else (self._last,))
 
     def end_old(self, gap: Gap | None = None) -> None:
         """The old connection brings no more. `gap` is to be told if it ended before it was clear that nothing was missed."""
-        between = self._handover
+        between = self.handover
         if between is None:
             return
         if gap is not None and not between.is_aligned:
             self.stream.put_gap(gap)
         for one in between.end_old():
             self._put(one)
+        self._on_aligned()
+
+    def let_go(self) -> None:
+        """The old connection is not needed any more."""
+        self.end_old()
+
+    def settle(self, handover: Handover[Any] | None) -> None:
+        """This one was long ago: nothing can come twice any more, and an event that equals another one is a new one."""
+        if self.handover is handover:
+            self.handover = None
 
     def detach(self) -> None:
         """There is no connection any more."""
-        self._handover = None
+        self.handover = None
 
     def _put(self, event: Any) -> None:
         self._last = event
@@ -96,24 +127,22 @@ class StreamFeed(Feed):
         self._old: _Source | None = None
 
     def begin(self, link: HubLink) -> None:
-        """Call the method on this connection. What cannot travel ends the stream; raises NotSent when the connection has ended."""
-        try:
-            self._source = _Source(self, link)
-        except InvalidRequest as error:
-            self.stream.end(error)
+        """Call the method on this connection. Raises NotSent when that has ended."""
+        self._source = _Source(self)
+        self._source.open(link)
 
-    def hand_over(self, link: HubLink) -> None:
-        """Call it on another connection as well, and let that one take over. Raises NotSent, and all is as it was."""
-        coming = _Source(self, link)
-        self.begin_handover()
-        self._old, self._source = self._source, coming
+    def hand_over(self, link: HubLink, on_aligned: Callable[[], object]) -> None:
+        """Call it on another connection as well, and let that one take over. Raises NotSent when that has ended."""
+        self.begin_handover(on_aligned)
+        self._old, self._source = self._source, _Source(self)
+        self._source.open(link)
 
     def let_go(self) -> None:
-        """The old connection's stream is not needed any more."""
+        """See Feed."""
         old, self._old = self._old, None
         if old is not None:
             old.cancel()
-        self.end_old()
+        super().let_go()
 
     def close(self) -> None:
         """The reader has gone: the server need not go on."""
@@ -128,8 +157,9 @@ class StreamFeed(Feed):
         self._source = self._old = None
 
     def taken(self, source: _Source, item: Any) -> None:
-        """An item came."""
-        self.take(item, is_old=source is self._old)
+        """An item came; from a connection that was let go it is nobody's."""
+        if source is self._source or source is self._old:
+            self.take(item, is_old=source is self._old)
 
     def ended(self, source: _Source, error: Exception | None) -> None:
         """The server has ended the stream, or the connection has ended."""
@@ -145,10 +175,12 @@ class StreamFeed(Feed):
 class _Source:
     """The StreamSink of one call of the method."""
 
-    def __init__(self, feed: StreamFeed, link: HubLink) -> None:
+    def __init__(self, feed: StreamFeed) -> None:
         self._feed = feed
-        self._link = link
-        self._invocation_id = link.stream(feed.target, feed.arguments, self)
+        self._stream: OpenStream | None = None
+
+    def open(self, link: HubLink) -> None:
+        self._stream = link.stream(self._feed.target, self._feed.arguments, self)
 
     def item(self, item: Any) -> None:
         self._feed.taken(self, item)
@@ -157,4 +189,5 @@ class _Source:
         self._feed.ended(self, error)
 
     def cancel(self) -> None:
-        self._link.cancel(self._invocation_id)
+        if self._stream is not None:
+            self._stream.cancel()

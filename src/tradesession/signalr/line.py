@@ -2,6 +2,10 @@
 
 The supervisor opens it again after a loss. Before its bearer ends, the line itself makes another connection, brings everything over, and
 lets the old one go when it is not needed any more: streams and events run on, each item once, in order.
+
+A platform's Session has one HubLine for each of its hubs in `_lines()`, shows each by a HubClient(self, line), and sets `line.open` of each
+in `_finished()`. What comes before the hub (a token, another host) goes into `connect`, what comes first on it into `handshake`, each with
+its `super()`; a call whose effect every connection needs is an Intent in `intents`. docs/signalr.md has one that the tests run.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import Error, LinkLost, NotSent, Rejected
 from tradesession.hooks import Hooks, NotRestored, StepTimed, Unclassified, one_line
+from tradesession.protocol.handover import Handover
 from tradesession.protocol.signalr.records import Invocation
 from tradesession.session.streams import Gap
 from tradesession.session.supervisor import Line
 from tradesession.signalr.bearer import TokenSource
 from tradesession.signalr.calls import Answers
 from tradesession.signalr.config import Config
-from tradesession.signalr.feeds import StreamFeed
+from tradesession.signalr.feeds import Feed, StreamFeed
 from tradesession.signalr.link import HubLink
 from tradesession.signalr.opening import Opener
 from tradesession.signalr.pushes import Pushes
@@ -96,7 +101,7 @@ class HubLine(Line):
 
     async def connect(self) -> None:
         """See Line."""
-        self._lost = asyncio.get_running_loop().create_future()
+        self._lost, self.last_heard = asyncio.get_running_loop().create_future(), None
         self.link, self.steps = self._new_link()
         await self.link.open()
 
@@ -125,8 +130,8 @@ class HubLine(Line):
         """See Line."""
         self.open.clear()
         links, self._links, self.link, self._going = self._links, [], None, None
-        if not self._lost.done():  # its owner's wish, so that streams end with the session, quietly
-            self._detach()
+        self._detach(quietly=not self._lost.done())  # by its owner's wish streams end with the session
+        self._lost.cancel()  # harmless when the cause is there
         try:
             await self._tasks.aclose()
             self._alone.set()
@@ -134,7 +139,7 @@ class HubLine(Line):
             async with asyncio.TaskGroup() as group:
                 for link in links:
                     group.create_task(link.aclose(timeout))
-            self._detach()
+            self._detach(quietly=True)
 
     @property
     def token(self) -> Token | None:
@@ -173,7 +178,6 @@ class HubLine(Line):
         """See LinkOwner."""
         if link is self.link or link is self._going:
             self.pushes.take(call, is_old=link is self._going)
-            self._look_aligned()
         if call.invocation_id is not None:
             self.answers.answer(link, call)
 
@@ -191,13 +195,13 @@ class HubLine(Line):
         """See LinkOwner."""
         if link is self.link:
             self.open.clear()
+            self.last_heard = self.clock.wall() - link.wire.silence
             if not self._lost.done():
                 self._lost.set_result(cause)
         elif link is self._going:
             self._going = None
             for feed in self.pushes.feeds():
                 feed.end_old(Gap("the connection was lost while another one took over"))
-            self._look_aligned()
 
     # --- renewal -------------------------------------------------------------------------------------------------------------------------
 
@@ -230,29 +234,39 @@ class HubLine(Line):
         self._alone.clear()
         self._aligned.clear()
         for push in self.pushes.feeds():
-            push.begin_handover()
-        for feed in self.feeds:
+            push.begin_handover(self._look_aligned)
+        for feed in tuple(self.feeds):
             if feed.restart:
-                feed.hand_over(link)
+                feed.hand_over(link, self._look_aligned)
         self._look_aligned()
         self._tasks.spawn(self._retire(old), name=f"{self.name} retires a connection")
 
     async def _retire(self, old: HubLink) -> None:
         """See the old connection off: until all is aligned and a little longer, then until nothing is under way on it."""
         try:
-            async with deadline(self.clock, self.config.overlap):
+            async with deadline(self.clock, self._overlap(old)):
                 await self._aligned.wait()
                 await sleep(self.clock, policy.HUB_LINGER)
         except TimeoutError:
             pass  # a quiet stream has brought nothing to compare: what both would have brought, the new one has
         self._going = None
-        for push in self.pushes.feeds():
-            push.end_old()
-        for feed in self.feeds:
+        feeds = [(feed, feed.handover) for feed in (*self.pushes.feeds(), *self.feeds)]
+        for feed, _ in feeds:
             feed.let_go()
+        self._tasks.spawn(self._settle(feeds), name=f"{self.name} settles")
         self._alone.set()
         await old.drained()
         await self._close(old)
+
+    async def _settle(self, feeds: list[tuple[Feed, Handover[Any] | None]]) -> None:
+        await sleep(self.clock, policy.HANDOVER_SETTLE)
+        for feed, handover in feeds:
+            feed.settle(handover)
+
+    def _overlap(self, old: HubLink) -> float:
+        """How long the old connection may stay: half of what its bearer has left, or a moment, as a server may close it when that ends."""
+        left = old.wire.token.remaining(self.clock.wall()) if old.wire.token is not None else None
+        return self.config.overlap if left is None else min(self.config.overlap, max(policy.HUB_OVERLAP_LEAST, left / 2))
 
     async def _close(self, link: HubLink) -> None:
         await link.aclose(self.config.close_timeout)
@@ -272,9 +286,13 @@ class HubLine(Line):
             raise self.link.cause
         return self.link
 
-    def _detach(self) -> None:
-        for feed in (*self.feeds, *self.pushes.feeds()):
-            feed.detach()
+    def _detach(self, *, quietly: bool) -> None:
+        """Let go of the connections for every stream; unless `quietly`, those that end with theirs are left to hear of it."""
+        for push in self.pushes.feeds():
+            push.detach()
+        for feed in self.feeds:
+            if quietly or feed.restart:
+                feed.detach()
 
     def _new_link(self) -> tuple[HubLink, list[Step]]:
         steps: list[Step] = []

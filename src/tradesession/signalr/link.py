@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tradesession.clock import Clock
-from tradesession.errors import DeadlineExceeded, Error, LinkLost, NotSent, OutcomeUnknown
-from tradesession.hooks import Hooks, RequestTimed
-from tradesession.protocol.signalr.machine import HubEvent, Outgoing, Stray
+from tradesession.errors import Error, NotSent
+from tradesession.hooks import Hooks, LateReply, RequestTimed
+from tradesession.protocol.signalr.machine import HubEvent, Late, Stray
 from tradesession.protocol.signalr.records import CancelInvocation, Completion, Invocation, StreamItem
 from tradesession.signalr.config import Config
-from tradesession.signalr.errors import CallLost, HubError
+from tradesession.signalr.errors import HubError
 from tradesession.signalr.opening import Opener
+from tradesession.signalr.slots import Slots
+from tradesession.signalr.underway import Call, OpenStream, StreamSink
+from tradesession.signalr.uploads import Uploads, parted
 from tradesession.signalr.wire import Wire
-from tradesession.tasks import TaskOwner
+from tradesession.timing import deadline
 
 _log = logging.getLogger("tradesession.signalr")
-
-_TOLD = 1000  # characters of an error that a server is told
-
-
-class StreamSink(Protocol):
-    """Where the items of one stream go. Neither method may wait or raise."""
-
-    def item(self, item: Any) -> None:
-        """One item."""
-
-    def ended(self, error: Exception | None) -> None:
-        """No more will come: the method has ended, in order or with an error, or the connection has."""
 
 
 class LinkOwner(Protocol):
@@ -54,36 +44,6 @@ class LinkOwner(Protocol):
         """The connection is over."""
 
 
-class _Call:
-    """A call and who waits for its result. It shows nothing of its arguments."""
-
-    __slots__ = ("future", "name", "repeatable")
-
-    def __init__(self, name: str, *, repeatable: bool) -> None:
-        self.name = name
-        self.repeatable = repeatable
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error.with_traceback(None))
-
-    def lose(self, cause: Error) -> None:
-        error: Error
-        if self.repeatable:
-            error = LinkLost(f"the connection ended before {self.name} was answered: {cause}")
-        else:
-            error = CallLost(f"{self.name} was sent, and the connection ended before its answer came ({cause}): it may have been executed")
-        error.__cause__ = cause
-        self.fail(error)
-
-    def expire(self, budget: float) -> None:
-        if self.repeatable:
-            self.fail(DeadlineExceeded(f"{self.name} was not answered within {budget:g} s; it may be repeated"))
-        else:
-            self.fail(OutcomeUnknown(f"{self.name} was sent, and no answer came within {budget:g} s: it may have been executed"))
-
-
 class HubLink:
     """A connection to a hub. `open`, then `handshake`, then use; `aclose` at the end, whatever became of it."""
 
@@ -95,10 +55,12 @@ class HubLink:
         self._owner = owner
         self._clock = clock
         self._hooks = hooks
-        self._calls: dict[str, _Call] = {}
-        self._sinks: dict[str, tuple[str, StreamSink]] = {}
-        self._uploads: dict[str, list[asyncio.Task[None]]] = {}
-        self._tasks = TaskOwner()
+        self._slots = Slots(None)
+        self._turns: set[asyncio.Future[None]] = set()
+        self._calls: dict[str, Call] = {}
+        self._streams: dict[str, OpenStream] = {}
+        self._in_line: set[OpenStream] = set()  # streams that wait for their turn
+        self._uploads = Uploads(self.wire, self._look_drained)
         self._drained: asyncio.Future[None] | None = None
 
     @property
@@ -109,11 +71,13 @@ class HubLink:
     @property
     def is_in_use(self) -> bool:
         """Whether a call, a stream or an upload is under way."""
-        return bool(self._calls or self._sinks or self._tasks)
+        return bool(self._calls or self._streams or self._turns or self._in_line or self._uploads)
 
     async def open(self) -> None:
         """See Wire."""
         await self.wire.open()
+        if self.wire.is_stateful:
+            self._slots = Slots(self._config.parallel)
 
     async def handshake(self) -> None:
         """See Wire."""
@@ -121,21 +85,25 @@ class HubLink:
 
     # --- calls ----------------------------------------------------------------------------------------------------------------------
 
-    async def invoke(self, target: str, arguments: Sequence[Any], *, until: float, budget: float, repeatable: bool) -> Any:
+    async def invoke(self, target: str, arguments: tuple[Any, ...], *, until: float, budget: float, repeatable: bool) -> Any:
         """Call a method and wait for its result; asynchronous iterables among the arguments are streamed to it.
 
-        `until` is the deadline on the clock, `budget` what the caller had set for it in seconds.
-
-        Raises HubError, NotSent (InvalidRequest among them); after a deadline or a loss DeadlineExceeded or LinkLost for what is
-        `repeatable`, OutcomeUnknown or CallLost for the rest. What a waiter gives up is cancelled on the server.
+        `until` is the deadline on the clock, `budget` what the caller had set for it in seconds. Raises HubError, NotSent (InvalidRequest
+        among them); after a deadline or a loss DeadlineExceeded or LinkLost for what is `repeatable`, OutcomeUnknown or CallLost for the
+        rest. What a caller gives up is cancelled on the server.
         """
-        await self.wire.room(target, until, budget)
-        plain, streamed = _parted(arguments)
-        outgoing = self.wire.machine.invoke(target, plain, len(streamed))
-        call = self._calls[outgoing.invocation_id] = _Call(target, repeatable=repeatable)
+        await self._turn(target, until, budget)
+        try:
+            await self.wire.room(target, until, budget)
+            plain, streamed = parted(arguments)
+            outgoing = self.wire.machine.invoke(target, plain, len(streamed))
+        except BaseException:
+            self._slots.give_back()
+            raise
+        call = self._calls[outgoing.invocation_id] = Call(target, repeatable=repeatable)
         sent_at = self._clock.monotonic()
         self.wire.send(outgoing.data)
-        self._upload(outgoing, target, streamed, call.fail)
+        self._uploads.begin(outgoing, target, streamed, call.fail)
         timer = self._clock.call_at(until, lambda: call.expire(budget))
         outcome = "reply"
         try:
@@ -146,39 +114,58 @@ class HubLink:
         finally:
             timer.cancel()
             if self._calls.pop(outgoing.invocation_id, None) is not None:
-                self._abandon(outgoing.invocation_id)
+                self._abandon(outgoing.invocation_id, target)
             seconds = self._clock.monotonic() - sent_at
             self._hooks.emit(RequestTimed(source=self._config.name, request=target, seconds=seconds, outcome=outcome))
 
-    async def send(self, target: str, arguments: Sequence[Any], *, until: float, budget: float) -> None:
+    async def send(self, target: str, arguments: tuple[Any, ...], *, until: float, budget: float) -> None:
         """Call a method without waiting for anything; whether it exists, or fails, is not told. Raises NotSent."""
-        await self.wire.room(target, until, budget)
-        plain, streamed = _parted(arguments)
-        outgoing = self.wire.machine.send(target, plain, len(streamed))
-        self.wire.send(outgoing.data)
-        self._upload(
-            outgoing, target, streamed, lambda error: _log.warning("%s: an upload to %s failed: %s", self._config.name, target, error)
-        )
+        await self._turn(target, until, budget)
+        try:
+            await self.wire.room(target, until, budget)
+            plain, streamed = parted(arguments)
+            outgoing = self.wire.machine.send(target, plain, len(streamed))
+            self.wire.send(outgoing.data)
+        finally:
+            self._slots.give_back()  # when the server is done with it, nobody tells
 
-    def stream(self, target: str, arguments: Sequence[Any], sink: StreamSink) -> str:
-        """Call a method that answers with items; they go to the sink from now on. The id to `cancel` it by. Never waits. Raises NotSent."""
+        def report(error: Exception) -> None:
+            _log.warning("%s: an upload to %s failed: %s", self._config.name, target, error)
+
+        self._uploads.begin(outgoing, target, streamed, report)
+
+    # --- streams ----------------------------------------------------------------------------------------------------------------------
+
+    def stream(self, target: str, arguments: tuple[Any, ...], sink: StreamSink) -> OpenStream:
+        """Call a method that answers with items; they go to the sink from now on. Never waits.
+
+        What prevents it is told to the sink. Raises NotSent when the connection has ended.
+        """
         if self.wire.cause is not None:
             raise NotSent(f"{target} was not sent: {self.wire.cause}") from self.wire.cause
-        plain, streamed = _parted(arguments)
-        outgoing = self.wire.machine.stream(target, plain, len(streamed))
-        self._sinks[outgoing.invocation_id] = (target, sink)
+        stream = OpenStream(self, target, arguments, sink)
+        self._in_line.add(stream)
+        self._slots.enter(stream.begin, takes=False)
+        return stream
+
+    def begin_stream(self, stream: OpenStream, arguments: tuple[Any, ...]) -> str:
+        """For OpenStream: its turn has come; its id. Raises InvalidRequest."""
+        self._in_line.discard(stream)
+        plain, streamed = parted(arguments)
+        outgoing = self.wire.machine.stream(stream.name, plain, len(streamed))
+        self._streams[outgoing.invocation_id] = stream
         self.wire.send(outgoing.data)
-
-        def fail(error: Exception) -> None:
-            if self.cancel(outgoing.invocation_id):
-                sink.ended(error)
-
-        self._upload(outgoing, target, streamed, fail)
+        self._uploads.begin(outgoing, stream.name, streamed, stream.fail)
         return outgoing.invocation_id
 
-    def cancel(self, invocation_id: str) -> bool:
-        """The items are not wanted any more; the sink hears nothing of it. False when the stream has ended already."""
-        if self._sinks.pop(invocation_id, None) is None:
+    def end_stream(self, stream: OpenStream, invocation_id: str) -> bool:
+        """For OpenStream: nobody wants the items. False when it is over already."""
+        if stream in self._in_line:
+            self._in_line.discard(stream)
+            self._slots.leave(stream.begin)
+            self._look_drained()
+            return True
+        if self._streams.pop(invocation_id, None) is None:
             return False
         self._abandon(invocation_id)
         return True
@@ -187,17 +174,13 @@ class HubLink:
 
     def answer(self, invocation_id: str, result: Any) -> None:
         """The result that the server asked for. Raises InvalidRequest for one that cannot travel; it is still owed then."""
-        self._deliver(self.wire.machine.answer(invocation_id, result))
+        self.wire.deliver(self.wire.machine.answer(invocation_id, result))
 
     def refuse(self, invocation_id: str, error: str) -> None:
         """No result, but an error."""
-        self._deliver(self.wire.machine.refuse(invocation_id, error))
+        self.wire.deliver(self.wire.machine.refuse(invocation_id, error))
 
     # --- the end ------------------------------------------------------------------------------------------------------------------------
-
-    def fail(self, cause: Error) -> None:
-        """End now, for this reason."""
-        self.wire.end(cause)
 
     async def drained(self) -> None:
         """Wait until nothing is under way any more, or the connection is over."""
@@ -208,100 +191,92 @@ class HubLink:
     async def aclose(self, timeout: float) -> None:
         """End in order, within `timeout` seconds; uploads that still run are cancelled."""
         await self.wire.aclose(timeout)
-        await self._tasks.aclose()
+        await self._uploads.aclose()
 
     # --- inside -------------------------------------------------------------------------------------------------------------------------
 
+    async def _turn(self, target: str, until: float, budget: float) -> None:
+        """Take a slot. Raises NotSent when none is free in time; whoever got one gives it back."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def go() -> None:
+            if not turn.done():
+                turn.set_result(None)
+
+        self._slots.enter(go, takes=True)
+        if turn.done():
+            return
+        self._turns.add(turn)
+        try:
+            async with deadline(self._clock, until - self._clock.monotonic()):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._slots.give_back()  # it came in the same moment
+            else:
+                self._slots.leave(go)
+            if isinstance(error, TimeoutError):
+                raise NotSent(f"{target} was not sent within its {budget:g} s: it stood behind other calls") from None
+            raise
+        finally:
+            self._turns.discard(turn)
+
     def _take(self, event: HubEvent) -> None:
         if isinstance(event, StreamItem):
-            self._sinks[event.invocation_id][1].item(event.item)
+            self._streams[event.invocation_id].sink.item(event.item)
         elif isinstance(event, Completion):
             self._complete(event)
         elif isinstance(event, Invocation):
             self._owner.called(self, event)
         elif isinstance(event, CancelInvocation):
             self._owner.recalled(self, event.invocation_id)
+        elif isinstance(event, Late):
+            self._come_late(event.name)
         elif isinstance(event, Stray):
             self._owner.strayed(event.what)
 
     def _complete(self, completion: Completion) -> None:
-        call = self._calls.pop(completion.invocation_id, None)
-        target, sink = (call.name, None) if call is not None else self._sinks.pop(completion.invocation_id)
-        error = HubError(self.wire.public(completion.error), method=target) if completion.error is not None else None
-        self._end_uploads(completion.invocation_id)
-        if sink is not None:
-            sink.ended(error)
-        elif call is not None and error is not None:
-            call.fail(error)
-        elif call is not None and not call.future.done():
-            call.future.set_result(completion.result)
+        invocation_id = completion.invocation_id
+        call, stream = self._calls.pop(invocation_id, None), self._streams.pop(invocation_id, None)
+        self._uploads.end(invocation_id)
+        if call is not None:
+            self._slots.give_back()
+            if completion.error is None:
+                call.succeed(completion.result)
+            else:
+                call.fail(HubError(self.wire.public(completion.error), method=call.name))
+        elif stream is not None:
+            error = completion.error
+            stream.sink.ended(None if error is None else HubError(self.wire.public(error), method=stream.name))
         self._look_drained()
 
-    def _abandon(self, invocation_id: str) -> None:
-        self._end_uploads(invocation_id)
-        self._deliver(self.wire.machine.abandon(invocation_id))
-        self._look_drained()
+    def _come_late(self, name: str | None) -> None:
+        """What was given up has ended; for a stream, which has no name here, that is how it should be."""
+        if name is not None:
+            self._slots.give_back()
+            self._hooks.emit(LateReply(source=self._config.name, kind=name))
 
-    def _deliver(self, data: bytes | None) -> None:
-        if data is not None and self.wire.cause is None:
-            self.wire.send(data)
+    def _abandon(self, invocation_id: str, name: str | None = None) -> None:
+        self._uploads.end(invocation_id)
+        self.wire.deliver(self.wire.machine.abandon(invocation_id, name))
+        self._look_drained()
 
     def _ended(self, cause: Error) -> None:
-        calls, self._calls = self._calls, {}
-        sinks, self._sinks = self._sinks, {}
-        for invocation_id in tuple(self._uploads):
-            self._end_uploads(invocation_id)
-        for call in calls.values():
+        calls, streams, in_line = tuple(self._calls.values()), tuple(self._streams.values()), tuple(self._in_line)
+        self._calls.clear()
+        self._streams.clear()
+        self._in_line.clear()
+        self._uploads.end_all()
+        for turn in self._turns:
+            if not turn.done():
+                turn.set_result(None)  # whoever waits for it gets to see that the connection is over
+        for call in calls:
             call.lose(cause)
-        for target, sink in sinks.values():
-            error = LinkLost(f"the connection ended before the stream of {target} did: {cause}")
-            error.__cause__ = cause
-            sink.ended(error)
+        for stream in (*streams, *in_line):
+            stream.lose(cause)
         self._look_drained()
         self._owner.ended(self, cause)
 
     def _look_drained(self) -> None:
         if self._drained is not None and not self._drained.done() and (not self.is_in_use or self.cause is not None):
             self._drained.set_result(None)
-
-    # --- uploads --------------------------------------------------------------------------------------------------------------------------
-
-    def _upload(self, outgoing: Outgoing, target: str, streamed: list[AsyncIterable[Any]], fail: Callable[[Exception], object]) -> None:
-        for stream_id, items in zip(outgoing.stream_ids, streamed, strict=True):
-            task = self._tasks.spawn(self._pump(stream_id, target, items, fail), name=f"upload to {target}")
-            task.add_done_callback(lambda _: self._look_drained())
-            if outgoing.invocation_id:  # else nothing but their own end ends them
-                self._uploads.setdefault(outgoing.invocation_id, []).append(task)
-
-    def _end_uploads(self, invocation_id: str) -> None:
-        for task in self._uploads.pop(invocation_id, ()):
-            task.cancel()
-
-    async def _pump(self, stream_id: str, target: str, items: AsyncIterable[Any], fail: Callable[[Exception], object]) -> None:
-        """Send the items of one upload. What its iterable raises fails the call, and the server is told that there is no more."""
-        async with AsyncExitStack() as stack:
-            if hasattr(items, "aclose"):
-                stack.push_async_callback(items.aclose)
-            try:
-                async for item in items:
-                    await self.wire.room(target)
-                    data = self.wire.machine.upload(stream_id, item)
-                    if data is None:
-                        return  # no more is wanted
-                    self._deliver(data)
-                self._deliver(self.wire.machine.end_upload(stream_id))
-            except Exception as error:  # the user's own, or an item that cannot travel: the user's own task gets to see it
-                if self.wire.cause is None:
-                    self._deliver(self.wire.machine.end_upload(stream_id, told(error)))
-                    fail(error)
-
-
-def told(error: Exception) -> str:
-    """What the server is told of a failure on our side: the text of a HubError, which is meant for it, and nothing of any other."""
-    return error.description[:_TOLD] if isinstance(error, HubError) else "an error on the client's side"
-
-
-def _parted(arguments: Sequence[Any]) -> tuple[list[Any], list[AsyncIterable[Any]]]:
-    """The arguments that travel within the call, and those that are streamed."""
-    plain = [argument for argument in arguments if not isinstance(argument, AsyncIterable)]
-    return plain, [argument for argument in arguments if isinstance(argument, AsyncIterable)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from tradesession.clock import Clock
@@ -28,6 +28,7 @@ from tradesession.transports.websocket import OpeningRefused, WebSocketTransport
 from tradesession.verdict import Action, Level, Verdict
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Receiver)
 
 _RETRY_AFTER_LIMIT: Final = 300.0
 
@@ -50,10 +51,14 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """An open socket. `token` is the source's bearer that it stands on, if it stands on one; `secrets` are all that it was opened with."""
+class Opened(Generic[R]):
+    """An open socket, and who receives what it brings.
+
+    `token` is the source's bearer that it stands on, if it stands on one; `secrets` are all that it was opened with.
+    """
 
     transport: WebSocketTransport
+    receiver: R
     admission: Admission
     token: Token | None
     secrets: tuple[Secret, ...]
@@ -69,7 +74,7 @@ class _BearerRefused(Exception):
 
 
 class Opener:
-    """Opens sockets to one hub, one after the other. `on_step` is told of each step that is done: `negotiate`, `connect`."""
+    """Opens sockets to one hub, one after the other. `on_step` is told of each step of `open` that is done: `negotiate`, `connect`."""
 
     def __init__(self, config: Config, source: TokenSource, clock: Clock, on_step: Callable[[str], object] = lambda name: None) -> None:
         self._config = config
@@ -79,24 +84,26 @@ class Opener:
         self._tls: ssl.SSLContext | None = None
         safe_origin(config.url)
 
-    async def open(self, receiver: Receiver) -> Opened:
-        """Negotiate, unless that is to be skipped, and open the socket.
+    async def open(self, make: Callable[[], R]) -> Opened[R]:
+        """Negotiate, unless that is to be skipped, and open the socket. `make` makes the receiver of each socket that is tried.
 
         Raises Unreachable, Rejected (the hub or what stands before it refuses), ProtocolError, TokenError, StoreError, ConfigurationError.
         """
 
-        async def once(refused: _BearerRefused | None) -> Opened:
+        async def once(refused: _BearerRefused | None) -> Opened[R]:
             place = Place(self._config.url)
             admission = await self._negotiate(place, refused) if self._config.negotiate else Admission(place)
-            return await self._open_socket(admission, receiver, refused)
+            opened = await self._open_socket(admission, make(), refused)
+            self._on_step("connect")
+            return opened
 
         return await self._twice_at_most(once)
 
-    async def reopen(self, admission: Admission, receiver: Receiver) -> Opened:
+    async def reopen(self, admission: Admission, make: Callable[[], R]) -> Opened[R]:
         """Another socket for the same connection (stateful reconnect). Raises as `open` does."""
 
-        async def once(refused: _BearerRefused | None) -> Opened:
-            return await self._open_socket(admission, receiver, refused)
+        async def once(refused: _BearerRefused | None) -> Opened[R]:
+            return await self._open_socket(admission, make(), refused)
 
         return await self._twice_at_most(once)
 
@@ -184,7 +191,7 @@ class Opener:
 
     # --- the socket -----------------------------------------------------------------------------------------------------------------
 
-    async def _open_socket(self, admission: Admission, receiver: Receiver, refused: _BearerRefused | None) -> Opened:
+    async def _open_socket(self, admission: Admission, receiver: R, refused: _BearerRefused | None) -> Opened[R]:
         place, query = admission.place, []
         bearer, token = await self._bearer(place, refused)
         if admission.negotiated is not None:
@@ -207,8 +214,7 @@ class Opener:
         except OpeningRefused as refusal:
             reply = refusal.reply
         else:
-            self._on_step("connect")
-            return Opened(transport, admission, token, secrets)
+            return Opened(transport, receiver, admission, token, secrets)
         return self._refuse(reply, "the opening of the socket", token, bearer, secrets)
 
     def _context(self, url: str) -> ssl.SSLContext | None:

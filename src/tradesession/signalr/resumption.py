@@ -70,6 +70,9 @@ class Resumption:
                     pass
         except TimeoutError:
             self._give_up(cause)  # the server does not keep the connection for longer
+        except Exception as error:  # a mistake, here or in the user's source of tokens: whoever connects anew meets it too, and tells it
+            _log.debug("%s: not resumed: %s", self._name, type(error).__name__)
+            self._give_up(cause)
 
     async def _is_settled(self, cause: LinkLost) -> bool:
         """One try; whether no other one is needed, or would help."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from tradesession import policy
-from tradesession.clock import Clock, TimerHandle
+from tradesession.clock import Clock
 from tradesession.errors import Error, LinkLost, NotSent, ProtocolError, Rejected, Unreachable
 from tradesession.hooks import Heartbeat, Hooks
-from tradesession.protocol.keepalive import Keepalive, Pulse
 from tradesession.protocol.signalr.codec import JsonCodec
 from tradesession.protocol.signalr.machine import Accepted, HubEvent, HubMachine, Phase, Refused
 from tradesession.protocol.signalr.records import Close
 from tradesession.protocol.signalr.replay import Replay
 from tradesession.secrets import redact_text
+from tradesession.signalr.acks import Acknowledgements
 from tradesession.signalr.config import Config
 from tradesession.signalr.errors import HubClosed
+from tradesession.signalr.heart import Heart
 from tradesession.signalr.opening import Opened, Opener
 from tradesession.signalr.resumption import Resumption
 from tradesession.timing import deadline
@@ -45,14 +45,16 @@ class _Socket:
         for frame in early or ():
             self._wire.received(self, frame)
 
-    def heard(self) -> None:
-        """Whole messages are the signs of life here."""
-
-    def received(self, frame: bytes) -> None:
-        if self._early is not None:
-            self._early.append(frame)
-        else:
-            self._wire.received(self, frame)
+    def received(self, frames: Iterable[bytes]) -> None:
+        is_torn = True
+        for frame in frames:
+            is_torn = False
+            if self._early is not None:
+                self._early.append(frame)
+            else:
+                self._wire.received(self, frame)
+        if is_torn:
+            self._wire.heard(self)
 
     def lost(self, cause: Error) -> None:
         self.cause = cause
@@ -86,33 +88,39 @@ class Wire:
         self._hooks = hooks
         self._on_event = on_event
         self._on_end = on_end
-        self._opened: Opened | None = None
+        self._opened: Opened[_Socket] | None = None
         self._socket: _Socket | None = None  # None while there is no socket in use
-        self._keepalive = Keepalive(clock.monotonic(), interval=config.ping_interval, liveness_timeout=config.server_timeout)
+        self._heart = Heart(clock, interval=config.ping_interval, patience=config.server_timeout, beat=self._beat, die=self._die)
         self._resumption = Resumption(
             config.name, timeout=config.resume_timeout, clock=clock, chance=chance, reopen=self._reopen, give_up=self.end
         )
-        self._timer: TimerHandle | None = None
-        self._ack_timer: TimerHandle | None = None
+        self._acks: Acknowledgements | None = None
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room: set[asyncio.Future[None]] = set()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the server was last heard, over whatever socket."""
+        return self._heart.silence
 
     # --- the beginning ------------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Negotiate and open the socket. Raises as `Opener.open` does, or the cause of an early end."""
-        socket = _Socket(self)
-        opened = await self._opener.open(socket)
+        opened = await self._opener.open(lambda: _Socket(self))
         negotiated = opened.admission.negotiated
         is_stateful = negotiated is not None and negotiated.stateful and self._config.stateful
+        replay = Replay(limit=self._config.replay_buffer) if is_stateful else None
         self.machine = HubMachine(
             JsonCodec(self._config.parse_float),
-            replay=Replay(limit=self._config.replay_buffer) if is_stateful else None,
+            replay=replay,
             send_limit=self._config.send_limit,
             max_record=self._config.max_record,
         )
-        self._adopt(socket, opened)
-        socket.begin()
+        if replay is not None:
+            self._acks = Acknowledgements(replay, self._clock, patience=self._config.server_timeout, send=self._acknowledge)
+        self._adopt(opened)
+        opened.receiver.begin()
         _log.debug("%s: open, as connection %s%s", self._config.name, self.connection_id or "?", ", stateful" if is_stateful else "")
 
     async def handshake(self) -> None:
@@ -143,6 +151,12 @@ class Wire:
         """Hand records to the socket; while there is none, those that count wait in the replay. Never waits."""
         if self._socket is not None and self._opened is not None:
             self._opened.transport.send(data)
+
+    def deliver(self, data: bytes | None) -> bool:
+        """Send what the machine gave; False when that was nothing, as it is wanted no more."""
+        if data is not None and self.cause is None:
+            self.send(data)
+        return data is not None
 
     async def room(self, name: str, until: float | None = None, budget: float = 0.0) -> None:
         """Wait until more may be sent, or until this time, of a budget of so many seconds. Raises NotSent, naming what was to be sent."""
@@ -186,17 +200,27 @@ class Wire:
 
     # --- what the sockets bring -------------------------------------------------------------------------------------------------------
 
+    def heard(self, socket: _Socket) -> None:
+        """A part of a message came."""
+        if socket is self._socket:
+            self._heart.heard()
+
     def received(self, socket: _Socket, frame: bytes) -> None:
         """A message came. A ProtocolError raised here ends the socket, and with it the connection."""
         if not self._is_heard(socket):
             return
-        self._keepalive.received(self._clock.monotonic())
+        spoken = self.machine.spoken
         for event in self.machine.receive(frame):
             self._take(event)
             if not self._is_heard(socket):
                 return
-        if self.machine.replay is not None:
-            self._mind(self.machine.replay, len(frame))
+        if self.machine.spoken != spoken:
+            self._heart.heard()
+        replay = self.machine.replay
+        if self._acks is not None and replay is not None and not replay.awaits_sequence:
+            self._resumption.steady()
+            self._acks.heard(len(frame))
+            self._wake_room()
 
     def socket_lost(self, socket: _Socket, cause: Error) -> None:
         """A socket is over."""
@@ -205,6 +229,7 @@ class Wire:
         self._socket = None
         if self.cause is not None:
             return
+        cause = self._masked(cause)
         if self.is_stateful and self.machine.phase is Phase.OPEN and isinstance(cause, LinkLost):
             self._suspend(cause)
         else:
@@ -212,14 +237,20 @@ class Wire:
 
     # --- inside -----------------------------------------------------------------------------------------------------------------------
 
-    def _adopt(self, socket: _Socket, opened: Opened) -> None:
+    def _adopt(self, opened: Opened[_Socket]) -> None:
         self._opened = opened
-        if socket.cause is not None:  # it broke in the very moment in which it opened
-            raise socket.cause
-        self._socket = socket
+        if self.cause is not None:  # it was ended while the socket was opened
+            opened.transport.abort()
+            raise self.cause
+        if opened.receiver.cause is not None:  # it broke in the very moment in which it opened
+            raise self._masked(opened.receiver.cause)
+        self._socket = opened.receiver
         self.token = opened.token
-        self._keepalive.begin(self._clock.monotonic())
-        self._arm()
+        self._heart.begin()
+
+    def _masked(self, cause: Error) -> Error:
+        """The same without secrets: a LinkLost may hold the reason with which the server closed the WebSocket."""
+        return LinkLost(self.public(str(cause))) if type(cause) is LinkLost else cause
 
     def _is_heard(self, socket: _Socket) -> bool:
         return socket is self._socket and self.cause is None
@@ -243,29 +274,26 @@ class Wire:
         else:
             self._on_event(event)
 
-    def _arm(self) -> None:
-        self._timer = self._clock.call_at(self._keepalive.next_poll(), self._beat)
-
-    def _beat(self) -> None:
-        if self._socket is None or self._opened is None:
-            return
-        now = self._clock.monotonic()
-        pulse = self._keepalive.poll(now)
-        if pulse is Pulse.DEAD:
-            silent, transport = self._socket, self._opened.transport
-            self.socket_lost(silent, LinkLost(f"the hub has sent nothing for {self._keepalive.silence(now):.0f} s"))
-            transport.abort()
-            return
-        if pulse is Pulse.BEAT and self.machine.phase is Phase.OPEN:
+    def _beat(self, silence: float) -> None:
+        if self._acks is not None and self._acks.is_deaf(self._clock.monotonic()):
+            self._cut(LinkLost(f"the hub has acknowledged nothing for {self._config.server_timeout:g} s: it does not read"))
+        elif self.machine.phase is Phase.OPEN:
             self.send(self.machine.ping())
-            self._hooks.emit(Heartbeat(source=self._config.name, silence=self._keepalive.silence(now)))
-        self._arm()
+            self._hooks.emit(Heartbeat(source=self._config.name, silence=silence))
+
+    def _die(self, silence: float) -> None:
+        # No other socket would help: a server gives a connection up sooner than this.
+        self._cut(LinkLost(f"the hub has sent nothing for {silence:.0f} s"))
+
+    def _cut(self, cause: LinkLost) -> None:
+        self.end(cause)
+        if self._opened is not None:
+            self._opened.transport.abort()
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._ack_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._ack_timer = None
+        self._heart.stop()
+        if self._acks is not None:
+            self._acks.stop()
 
     def _check_open(self, name: str) -> None:
         if self.cause is not None:
@@ -294,22 +322,7 @@ class Wire:
 
     # --- stateful reconnect -------------------------------------------------------------------------------------------------------------
 
-    def _mind(self, replay: Replay, size: int) -> None:
-        """See to acknowledgements, ours and the server's."""
-        if replay.awaits_sequence:
-            return
-        self._resumption.steady()
-        replay.heard(size)
-        if replay.is_ack_urgent:
-            self._acknowledge()
-        elif replay.wants_ack and self._ack_timer is None:
-            self._ack_timer = self._clock.call_at(self._clock.monotonic() + policy.HUB_ACK_DELAY, self._acknowledge)
-        self._wake_room()
-
     def _acknowledge(self) -> None:
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-            self._ack_timer = None
         if self._socket is not None:
             self.send(self.machine.ack())
 
@@ -321,12 +334,12 @@ class Wire:
     async def _reopen(self) -> None:
         """Replace the socket, and go on. Raises as `Opener.reopen` does, or what broke the new one at once."""
         assert self._opened is not None, "only what was open is opened again"
-        socket = _Socket(self)
-        self._adopt(socket, await self._opener.reopen(self._opened.admission, socket))
+        opened = await self._opener.reopen(self._opened.admission, lambda: _Socket(self))
+        self._adopt(opened)
         self.resumptions += 1
         self.send(self.machine.resume())
         try:
-            socket.begin()
+            opened.receiver.begin()
         except ProtocolError as error:
             self.end(error)
         self._wake_room()
