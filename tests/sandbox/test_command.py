@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.raw_client import PATIENCE
-from tradesession.sandbox.ctrader import known_faults
+from tradesession.sandbox import known_faults
 
 COMMAND = "import sys; from tradesession.cli import main; sys.argv[0] = 'tradesession'; sys.exit(main())"
 
@@ -63,6 +64,7 @@ async def test_a_person_is_told_where_everything_is_and_how_to_point_a_bot_at_it
     [
         (["--fault", "nonsense"], "there are refuse-connections"),
         (["--fault", "slice-output=x"], "a whole number"),
+        (["--fault", "nowhere.half-open"], "no platform 'nowhere'"),
         (["--host", "192.0.2.1"], "not a loopback address"),
     ],
 )
@@ -75,4 +77,25 @@ async def test_a_wrong_option_is_refused_in_one_line(arguments: list[str], said:
 async def test_the_faults_are_listed_on_request() -> None:
     code, out, _ = await finish(await start("--fault", "help"))
     assert code == 0
-    assert all(name in out for name in known_faults())
+    assert all(name in out for faults in known_faults().values() for name in faults)
+
+
+@pytest.mark.parametrize("platform", ["cplugin", "tradingview", "b2core"])
+async def test_what_it_tells_of_a_platform_as_text_points_a_client_at_it_as_variables(platform: str) -> None:
+    process = await start("--json", "--plain")
+    assert process.stdout is not None
+    async with asyncio.timeout(4 * PATIENCE):
+        described = json.loads(await process.stdout.readline())[platform]
+    prefix = f"TRADESESSION_{platform.upper()}_"
+    variables = {prefix + name.upper(): str(value) for name, value in described.items() if not isinstance(value, dict)}
+    handshake = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMAND, "handshake", platform, "--json"),
+        env=os.environ | variables | {"TRADESESSION_STORE": "memory:"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    code, out, err = await finish(handshake)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["state"] == "READY"
+    process.send_signal(signal.SIGINT)
+    assert (await finish(process))[0] == 0

@@ -125,7 +125,7 @@ async def test_a_session_comes_back_through_a_line_that_is_cut_over_and_over(wor
                     await world.clock.advance(minutes=3)
                     states = [session.state.name]
                     assert proxy.cut() == 1
-                    await turns()
+                    await turns(20)  # judged, and its connection done with
                     states.append(session.state.name)
                     assert states == ["READY", "BACKOFF"]
                     await session.ready(timeout=10)

@@ -14,16 +14,29 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tradesession.errors import ConfigurationError
+from tradesession.sandbox import b2core, cplugin, ctrader, tradingview
 from tradesession.sandbox.authority import Authority
+from tradesession.sandbox.b2core import B2CoreSandbox
+from tradesession.sandbox.cplugin import CPluginSandbox
 from tradesession.sandbox.ctrader import CTraderSandbox
 from tradesession.sandbox.ctrader.server import is_loopback
 from tradesession.sandbox.proxy import FaultProxy
+from tradesession.sandbox.switchboard import Switchboard, unknown_fault
+from tradesession.sandbox.tradingview import TradingViewSandbox
 from tradesession.timing import AdjustableClock
 
-__all__ = ["FaultProxy", "Sandbox"]
+__all__ = ["FaultProxy", "Sandbox", "known_faults"]
+
+
+_NOT_RUNNING: Final = "the sandbox is not running: use it as `async with Sandbox() as sandbox:`"
+
+
+def known_faults() -> dict[str, dict[str, str]]:
+    """By platform, every name of a fault with a line on what it does."""
+    return {platform.__name__.rpartition(".")[2]: platform.known_faults() for platform in (ctrader, cplugin, tradingview, b2core)}
 
 
 class Sandbox:
@@ -43,17 +56,67 @@ class Sandbox:
         self._host = host
         self._stack = AsyncExitStack()
         self._ctrader: CTraderSandbox | None = None
+        self._cplugin: CPluginSandbox | None = None
+        self._tradingview: TradingViewSandbox | None = None
+        self._b2core: B2CoreSandbox | None = None
 
     @property
     def ctrader(self) -> CTraderSandbox:
         """The cTrader Open API. RuntimeError before the block is entered."""
         if self._ctrader is None:
-            raise RuntimeError("the sandbox is not running: use it as `async with Sandbox() as sandbox:`")
+            raise RuntimeError(_NOT_RUNNING)
         return self._ctrader
+
+    @property
+    def cplugin(self) -> CPluginSandbox:
+        """The CPlugin WebAPI. RuntimeError before the block is entered."""
+        if self._cplugin is None:
+            raise RuntimeError(_NOT_RUNNING)
+        return self._cplugin
+
+    @property
+    def tradingview(self) -> TradingViewSandbox:
+        """A broker with TradingView's data integration. RuntimeError before the block is entered."""
+        if self._tradingview is None:
+            raise RuntimeError(_NOT_RUNNING)
+        return self._tradingview
+
+    @property
+    def b2core(self) -> B2CoreSandbox:
+        """A broker's B2Core with its B2Trader. RuntimeError before the block is entered."""
+        if self._b2core is None:
+            raise RuntimeError(_NOT_RUNNING)
+        return self._b2core
+
+    def set_fault(self, name: str, value: str = "") -> None:
+        """Set a fault by its name on the command line, at every platform that has it, or as `platform.name` at that one.
+
+        ConfigurationError for an unknown name or a value that does not fit.
+        """
+        boards: dict[str, list[Switchboard]] = {
+            "ctrader": [self.ctrader.faults],
+            "cplugin": [self.cplugin.faults],
+            "tradingview": [self.tradingview.faults, self.tradingview.settings],
+            "b2core": [self.b2core.faults, self.b2core.settings],
+        }
+        platform, _, own = name.rpartition(".")
+        if platform and platform not in boards:
+            raise ConfigurationError(f"fault {name!r}: there is no platform {platform!r}, only {', '.join(boards)}")
+        asked = boards[platform] if platform else [board for several in boards.values() for board in several]
+        hit = [board for board in asked if own.replace("_", "-") in board.names()]
+        if not hit:
+            raise ConfigurationError(unknown_fault(own, {known: None for board in asked for known in board.names()}))
+        for board in hit:
+            board.set(own, value)
 
     def describe(self) -> dict[str, Any]:
         """What a program in another process needs, by platform: the JSON line of `tradesession sandbox --json`."""
-        return {"ctrader": self.ctrader.describe()}
+        return {
+            "ctrader": self.ctrader.describe(),
+            "cplugin": self.cplugin.describe(),
+            "tradingview": self.tradingview.describe(),
+            "b2core": self.b2core.describe(),
+        }
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -62,6 +125,15 @@ class Sandbox:
             self._ctrader = CTraderSandbox(self._seed, self.clock, authority, self._host, plain=self._plain)
             stack.push_async_callback(self._ctrader.aclose)
             await self._ctrader.start()
+            self._cplugin = CPluginSandbox(self._seed, self.clock, authority, self._host, plain=self._plain)
+            stack.push_async_callback(self._cplugin.aclose)
+            await self._cplugin.start()
+            self._tradingview = TradingViewSandbox(self._seed, self.clock, authority, self._host, plain=self._plain)
+            stack.push_async_callback(self._tradingview.aclose)
+            await self._tradingview.start()
+            self._b2core = B2CoreSandbox(self._seed, self.clock, self._host)
+            stack.push_async_callback(self._b2core.aclose)
+            await self._b2core.start()
             self._stack = stack.pop_all()
         return self
 

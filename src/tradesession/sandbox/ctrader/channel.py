@@ -17,6 +17,7 @@ from tradesession.sandbox.ctrader.framing import Framing, TcpFraming, WebSocketF
 from tradesession.sandbox.ctrader.settings import Settings
 from tradesession.sandbox.ctrader.switches import Switches
 from tradesession.sandbox.ctrader.wire import FrameTooLongError
+from tradesession.sandbox.listener import Accepted
 
 GOODBYE_GRACE: Final = 2.0
 """Seconds that a WebSocket client has to answer a close frame."""
@@ -44,7 +45,7 @@ class Consumer(Protocol):
         """The connection is gone."""
 
 
-class Channel(asyncio.Protocol):
+class Channel(Accepted):
     """Bytes of one connection. `opened` makes its consumer when the connection stands, `lost` hears that it is gone."""
 
     def __init__(

@@ -16,15 +16,16 @@ from google.protobuf.message import Message
 
 from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority
+from tradesession.sandbox.ctrader.channel import Channel
 from tradesession.sandbox.ctrader.connection import Connection
 from tradesession.sandbox.ctrader.core import Core, Environment
 from tradesession.sandbox.ctrader.faults import Faults
 from tradesession.sandbox.ctrader.feed import Feed
-from tradesession.sandbox.ctrader.listener import Listener
 from tradesession.sandbox.ctrader.oauth import OAuthServer
 from tradesession.sandbox.ctrader.settings import Settings
 from tradesession.sandbox.ctrader.state import ACCESS_TOKEN_LIFETIME, ALPHA, BETA, Account, Grant, Scope, State
 from tradesession.sandbox.ctrader.trading.ledger import Ledger
+from tradesession.sandbox.listener import Listener
 from tradesession.timing import AdjustableClock
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ class CTraderSandbox:
         for is_live, broker in ((False, ALPHA), (False, ALPHA), (False, BETA), (True, ALPHA), (True, BETA)):
             self.state.add_account(self.person, is_live=is_live, broker=broker)
         self._described: Grant | None = None
-        self._listeners: dict[tuple[Environment, bool], Listener] = {}
+        self._listeners: dict[tuple[Environment, bool], Listener[Channel]] = {}
         for environment in _ENVIRONMENTS:
-            self._listeners[environment, False] = Listener(self._core, environment, host, authority)
+            self._listeners[environment, False] = self._listener(environment, authority)
             if plain:
-                self._listeners[environment, True] = Listener(self._core, environment, host, None)
+                self._listeners[environment, True] = self._listener(environment, None)
         self._oauth = OAuthServer(self._core, self.person, host)
 
     # --- life ---
@@ -222,6 +223,21 @@ class CTraderSandbox:
         port = self._listeners[environment, False].port
         plain = self._listeners.get((environment, True))
         return Endpoint(self._host, port, f"wss://{_in_url(self._host)}:{port}", None if plain is None else plain.port)
+
+    def _listener(self, environment: Environment, authority: Authority | None) -> Listener[Channel]:
+        core = self._core
+
+        def make(listener: Listener[Channel]) -> Channel:
+            def opened(channel: Channel) -> Connection:
+                listener.opened(channel)
+                return Connection(core, environment, channel)
+
+            return Channel(core.settings, core.faults, core.clock, opened, listener.lost)
+
+        def failed() -> None:
+            core.state.failed_handshakes += 1
+
+        return Listener(self._host, authority, core.faults, make, failed)
 
     def _apply_faults(self) -> None:
         for listener in getattr(self, "_listeners", {}).values():

@@ -7,21 +7,23 @@ ready; it moves to the next timer and not past it; and what runs in one moment r
 from __future__ import annotations
 
 import asyncio
+import heapq
 import ipaddress
 import itertools
-import math
 import selectors
 import socket
-import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from tradesession.sandbox.simulation.network import FIRST_DESCRIPTOR, Network
 from tradesession.timing import AdjustableClock
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 START: Final = 1_767_225_600.0
 """When a virtual world begins unless told otherwise: 2026-01-01T00:00:00Z, a Thursday."""
@@ -29,11 +31,8 @@ START: Final = 1_767_225_600.0
 BUSY_LIMIT: Final = 1_000_000
 """Turns of the loop in one moment after which it counts as stuck: the busiest moments of a thousand clients take some thousands."""
 
-_TURNS_WITHOUT_TIME: Final = 64
-"""Turns of the loop in one moment; each further one takes the least time that there is, some nanoseconds at most."""
-
-_RESOLUTION: Final = time.get_clock_info("monotonic").resolution
-"""Seconds by which asyncio may be early."""
+_FEW_TIMERS: Final = 1000
+"""Timers that may lie about, taken back or not, before anybody looks through them."""
 
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"localhost": ("127.0.0.1", "::1")})
 
@@ -42,8 +41,35 @@ class Stalled(RuntimeError):
     """The simulation cannot go on: everybody waits for what nobody will do, or somebody never waits at all."""
 
 
+class VirtualTimer(asyncio.TimerHandle):
+    """A timer of the virtual time. `work` is done in `context`, unless it was taken back, be it in the very moment in which it was due."""
+
+    def __init__(self, when: float, work: Callable[[], object], loop: asyncio.AbstractEventLoop, context: Context | None) -> None:
+        super().__init__(when, work, (), loop, context)
+        self._work: Callable[[], object] | None = work
+        self._in_context = context
+        self._on = loop
+
+    def cancel(self) -> None:
+        """See asyncio."""
+        super().cancel()
+        self._work = None
+
+    def start(self) -> None:
+        """It is due: the loop does the work in its next turn."""
+        self._on.call_soon(self._fire, context=self._in_context)
+
+    def _fire(self) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+
+
 class VirtualSelector(selectors.SelectSelector):
-    """Finds out which sockets are ready, and keeps the time, which passes in `select` and nowhere else."""
+    """Finds out which sockets are ready, and keeps the time, which passes in `select` and nowhere else.
+
+    The timers are here and not in asyncio's own heap, which has no order for those of one moment and knows the time by nanoseconds only.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -53,6 +79,17 @@ class VirtualSelector(selectors.SelectSelector):
         self._kernel = selectors.DefaultSelector()
         self._of_kernel = 0
         self._turns = 0
+        self._timers: list[tuple[float, int, VirtualTimer]] = []
+        self._numbers = itertools.count()
+        self._sweep_at = _FEW_TIMERS
+
+    def set_timer(self, timer: VirtualTimer) -> None:
+        """Start it when it is due; those of one moment in the order in which they were set."""
+        heapq.heappush(self._timers, (timer.when(), next(self._numbers), timer))
+        if len(self._timers) > self._sweep_at:  # most deadlines are taken back long before they are due
+            self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
+            heapq.heapify(self._timers)
+            self._sweep_at = max(_FEW_TIMERS, 2 * len(self._timers))
 
     # --- what is watched -------------------------------------------------------------------------------------------------------
 
@@ -90,29 +127,35 @@ class VirtualSelector(selectors.SelectSelector):
     # --- time ------------------------------------------------------------------------------------------------------------------
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now; when nothing is, `timeout` seconds have passed. Raises Stalled."""
+        """What is ready now; when nothing is, the time of the next timer has come. Raises Stalled."""
         ready = self._ready() if self._network.active else []
         if self._of_kernel > 1:  # more than the pipe by which threads wake the loop up
-            ready += self._ready_in_kernel(0)
-        if ready or timeout == 0:
-            self._turns += 1
-            if self._turns > _TURNS_WITHOUT_TIME:  # a timer that is due by less than asyncio can tell is not looked at for ever
-                self.now = math.nextafter(self.now, math.inf)
-            if self._turns > BUSY_LIMIT:
-                raise Stalled(
-                    f"{BUSY_LIMIT} turns at {self.now:.3f} s: something never waits, such as a loop around `await asyncio.sleep(0)`"
-                )
-            return ready
-        self._turns = 0
-        if timeout is None:
-            ready = self._ready_in_kernel(0)
+            ready += self._ready_in_kernel()
+        if not ready and timeout is None and not self._go_to_next_timer():
+            ready = self._ready_in_kernel()  # a thread may have called
             if not ready:
                 raise Stalled(f"at {self.now:.3f} s everybody waits, and nobody has set a timer")
-            return ready
-        self.now += timeout
-        if self.now + _RESOLUTION == self.now:  # from the 48th day on asyncio takes only what is past for due
-            self.now = math.nextafter(self.now, math.inf)
+        self._start_timers()
+        self._turns += 1
+        if self._turns > BUSY_LIMIT:
+            self._turns = 0  # for those who are cancelled now, and clean up
+            raise Stalled(f"{BUSY_LIMIT} turns at {self.now:.3f} s: something never waits, such as a loop around `await asyncio.sleep(0)`")
         return ready
+
+    def _go_to_next_timer(self) -> bool:
+        """Let the time pass; False when there is no timer."""
+        while self._timers and self._timers[0][2].cancelled():
+            heapq.heappop(self._timers)
+        if self._timers and self._timers[0][0] > self.now:
+            self.now = self._timers[0][0]
+            self._turns = 0
+        return bool(self._timers)
+
+    def _start_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.now:
+            timer = heapq.heappop(self._timers)[2]
+            if not timer.cancelled():
+                timer.start()
 
     def _ready(self) -> list[tuple[selectors.SelectorKey, int]]:
         keys, active = self._keys, self._network.active
@@ -126,8 +169,8 @@ class VirtualSelector(selectors.SelectSelector):
                 del active[number]  # until something happens to it, or somebody watches it
         return ready
 
-    def _ready_in_kernel(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
-        return sorted(((self._keys[key.fd], events) for key, events in self._kernel.select(timeout)), key=lambda item: item[0].fd)
+    def _ready_in_kernel(self) -> list[tuple[selectors.SelectorKey, int]]:
+        return sorted(((self._keys[key.fd], events) for key, events in self._kernel.select(0)), key=lambda item: item[0].fd)
 
 
 class OrderedTask(asyncio.Task[T]):
@@ -154,6 +197,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._time.now
+
+    def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> VirtualTimer:
+        """See asyncio."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        timer = VirtualTimer(when, partial(callback, *args) if args else callback, self, context or copy_context())
+        self._time.set_timer(timer)
+        return timer
+
+    def call_later(self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> VirtualTimer:
+        """See asyncio."""
+        return self.call_at(self._time.now + delay, callback, *args, context=context)
 
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T], **options: Any

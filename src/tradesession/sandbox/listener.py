@@ -1,6 +1,6 @@
-"""A listening socket and what comes in through it: TLS or plain, TCP or WebSocket on the same port, as at the real service.
+"""A listening socket of any platform and what comes in through it, by TLS or plain, with the faults of connecting.
 
-Owns its socket, its TLS handshakes under way and its channels; `aclose` ends all of them. Always holds: the port stays the same for
+Owns its socket, its TLS handshakes under way and the connections; `aclose` ends all of them. Always holds: the port stays the same for
 the sandbox's life, also over a time of refused connections.
 """
 
@@ -9,32 +9,82 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, Literal, Protocol, TypeVar
 
 from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority, Flaw
-from tradesession.sandbox.ctrader.channel import Channel
-from tradesession.sandbox.ctrader.connection import Connection
-from tradesession.sandbox.ctrader.core import Core, Environment
 
 _BACKLOG = 1024
 _SHUTDOWN_TIMEOUT = 1.0
 """Seconds of real time for a client to answer the end of TLS."""
 
 
-class Listener:
-    """One port of one environment. `authority` None means plain."""
+class ConnectingFaults(Protocol):
+    """The switches that a listener looks at."""
 
-    def __init__(self, core: Core, environment: Environment, host: str, authority: Authority | None) -> None:
-        self._core = core
-        self._environment: Environment = environment
+    @property
+    def refuse_connections(self) -> bool:
+        """Nobody listens."""
+
+    @property
+    def tls_hang(self) -> bool:
+        """Accepted, and TLS never answers."""
+
+    @property
+    def wrong_certificate(self) -> Flaw | Literal[""]:
+        """What is wrong with the certificate."""
+
+
+class Accepted(asyncio.Protocol, ABC):
+    """What a platform makes of a connection. `lost` of its listener is to be called when it is gone."""
+
+    gone: asyncio.Event
+    """Set when the connection is closed."""
+
+    @abstractmethod
+    def apply_faults(self) -> None:
+        """Take notice of switches that were turned."""
+
+    @abstractmethod
+    def abort(self, cause: str) -> None:
+        """End the connection at once."""
+
+
+P = TypeVar("P", bound=Accepted)
+
+
+class Listener(Generic[P]):
+    """One port. `authority` None means plain; `make` makes the protocol of a connection, which is not open yet."""
+
+    def __init__(
+        self,
+        host: str,
+        authority: Authority | None,
+        faults: ConnectingFaults,
+        make: Callable[[Listener[P]], P],
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
         self._host = host
         self._authority = authority
+        self._faults = faults
+        self._make = make
+        self._failed = failed
         self._contexts: dict[Flaw | None, ssl.SSLContext] = {}
         self._socket: socket.socket | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._hanging: list[socket.socket] = []
-        self._channels: set[Channel] = set()
+        self._connections: set[P] = set()
         self.port = 0
+
+    def opened(self, connection: P) -> None:
+        """The connection stands, TLS included."""
+        self._connections.add(connection)
+
+    def lost(self, connection: P) -> None:
+        """The connection is gone."""
+        self._connections.discard(connection)
 
     def open(self) -> None:
         """Listen: on a free port the first time, on the same one afterwards."""
@@ -65,14 +115,14 @@ class Listener:
 
     def apply_faults(self) -> None:
         """Take notice of switches that were turned."""
-        if self._core.faults.refuse_connections:
+        if self._faults.refuse_connections:
             self.shut()
         else:
             self.open()
-        if not self._core.faults.tls_hang:
+        if not self._faults.tls_hang:
             self._let_go()
-        for channel in self._channels:
-            channel.apply_faults()
+        for connection in self._connections:
+            connection.apply_faults()
 
     async def aclose(self) -> None:
         """Close everything, and wait until it is closed."""
@@ -81,10 +131,10 @@ class Listener:
         for task in self._handshakes:
             task.cancel()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
-        for channel in list(self._channels):
-            channel.abort("the sandbox closed")
-        for channel in list(self._channels):
-            await channel.gone.wait()
+        for connection in list(self._connections):
+            connection.abort("the sandbox closed")
+        for connection in list(self._connections):
+            await connection.gone.wait()
 
     def _let_go(self) -> None:
         """Close the connections whose TLS never answered."""
@@ -100,7 +150,7 @@ class Listener:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             accepted.setblocking(False)
-            if self._core.faults.tls_hang:
+            if self._faults.tls_hang:
                 self._hanging.append(accepted)
                 continue
             task = asyncio.get_running_loop().create_task(self._shake_hands(accepted))
@@ -108,26 +158,22 @@ class Listener:
             task.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
-        channel = Channel(self._core.settings, self._core.faults, self._core.clock, self._opened, self._channels.discard)
+        connection = self._make(self)
         context = self._context()
         try:
             if context is None:
-                await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, accepted)
+                await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
             else:
                 await asyncio.get_running_loop().connect_accepted_socket(
-                    lambda: channel, accepted, ssl=context, ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT
+                    lambda: connection, accepted, ssl=context, ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT
                 )
         except OSError:  # no TLS, or the client does not trust the certificate: its own affair
-            self._core.state.failed_handshakes += 1
-
-    def _opened(self, channel: Channel) -> Connection:
-        self._channels.add(channel)
-        return Connection(self._core, self._environment, channel)
+            self._failed()
 
     def _context(self) -> ssl.SSLContext | None:
         if self._authority is None:
             return None
-        flaw = self._core.faults.wrong_certificate or None
+        flaw = self._faults.wrong_certificate or None
         if flaw not in self._contexts:
             self._contexts[flaw] = self._authority.server_context(flaw)
         return self._contexts[flaw]
