@@ -1,7 +1,7 @@
 """tradesession: an asyncio session layer for trading platforms.
 
-`connect(config)` opens one session, `SessionManager` many. The platforms are packages: `tradesession.ctrader`. Every exception has the
-root `tradesession.Error`.
+`connect(config)` opens one session, `SessionManager` many. The platforms are packages: `tradesession.ctrader`, `tradesession.cplugin`.
+Every exception has the root `tradesession.Error`.
 """
 
 import logging

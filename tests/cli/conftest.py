@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,9 @@ class Finished:
 class Server:
     """The sandbox that other processes see."""
 
-    def __init__(self, described: dict[str, Any]) -> None:
+    def __init__(self, everything: dict[str, Any]) -> None:
+        described = everything["ctrader"]
+        self.everything = everything
         self.facts = described
         self.demo = [account["ctidTraderAccountId"] for account in described["accounts"] if not account["isLive"]]
         self.live = [account["ctidTraderAccountId"] for account in described["accounts"] if account["isLive"]]
@@ -86,7 +89,7 @@ def sandbox(*options: str) -> Iterator[Server]:
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield Server(json.loads(process.stdout.readline())["ctrader"])
+        yield Server(json.loads(process.stdout.readline()))
     finally:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE)
@@ -96,8 +99,18 @@ def sandbox(*options: str) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A sandbox for all tests: none of them changes what another one sees, as each brings a grant of its own where it renews one."""
-    with sandbox("--plain") as server:
+    with sandbox("--plain") as server, held(urlsplit(server.facts["redirect_uri"]).port):
         yield server
+
+
+@contextmanager
+def held(port: int | None) -> Iterator[None]:
+    """Keep a free port from being given to somebody else's connection; whoever names it may listen there (on Linux)."""
+    with socket.socket() as holder:
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", port))
+        yield
 
 
 class Cli:

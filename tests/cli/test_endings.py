@@ -19,7 +19,7 @@ from tests.cli.conftest import COMMAND, PATIENCE, Cli, Server, sandbox
 from tests.cli.servers import listening
 from tradesession import errors
 from tradesession.cli import tokens
-from tradesession.cli.ctrader_options import OPTIONS, SESSION
+from tradesession.cli.ctrader.options import OPTIONS, SESSION
 from tradesession.cli.exit_codes import ExitCode, exit_code
 from tradesession.ctrader import handshake, line
 from tradesession.ctrader.accounts import Account
@@ -88,7 +88,7 @@ def test_the_readme_has_the_same_table() -> None:
 
 
 def test_the_help_names_the_codes(cli: Cli) -> None:
-    shown = cli("--help").out
+    shown = " ".join(cli("--help").out.split())  # however it is wrapped
     assert all(f"{code.value}: {code.meaning}" in shown for code in ExitCode)
 
 
@@ -181,11 +181,17 @@ def environment(values: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("TRADESESSION")} | values
 
 
+AS_A_BACKGROUND_JOB = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+"""How a shell without job control starts what ends in `&`: with SIGINT ignored."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_handshake_is_130(server: Server, number: signal.Signals) -> None:
+@pytest.mark.parametrize("started", [[], AS_A_BACKGROUND_JOB], ids=["alone", "background job"])
+def test_an_interrupted_handshake_is_130(server: Server, number: signal.Signals, started: list[str]) -> None:
     with listening(interrupt_later := Interrupter(number)) as port:
         options = server.environment(ca_file=None, plaintext="1", port=str(port))
-        process = subprocess.Popen([*COMMAND, "handshake", "ctrader", "--json"], env=environment(options), stdout=-1, stderr=-1, text=True)
+        command = [*started, *COMMAND, "handshake", "ctrader", "--json"]
+        process = subprocess.Popen(command, env=environment(options), stdout=-1, stderr=-1, text=True)
         interrupt_later.process = process
         out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
@@ -228,6 +234,22 @@ def test_a_renewal_that_is_told_to_stop_is_finished_and_saved(server: Server, tm
     kept = json.loads(subprocess.run(show, env=names, text=True, check=True, capture_output=True).stdout)
     assert (kept["generation"], kept["refresh_token"], kept["grant"]) == (2, "newer", "usable")
     assert (stop.process.returncode, err) == (130, "error: interrupted\n")
+
+
+def test_who_finds_that_nobody_reads_ends_without_a_word(server: Server) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*COMMAND, "watch", "ctrader", "EURUSD", "--json"]
+    finished = subprocess.run(command, env=environment(server.environment()), stdout=writing, stderr=-1, text=True, timeout=PATIENCE)
+    os.close(writing)
+    assert (finished.returncode, finished.stderr) == (1, "")
+
+
+def test_without_a_standard_output_the_work_is_done_all_the_same(server: Server) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    command = [*closed, *COMMAND, "watch", "ctrader", "EURUSD", "--json", "--count", "1"]
+    finished = subprocess.run(command, env=environment(server.environment()), stderr=-1, text=True, timeout=PATIENCE)
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_an_interrupted_login_is_130(server: Server) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Cli, Server
 from tests.cli.servers import listening
-from tradesession.cli import handshake
+from tradesession.cli.ctrader import handshake
 from tradesession.cli.output import Screen
 from tradesession.errors import ConfigurationError
 from tradesession.sandbox import Sandbox
@@ -65,6 +65,15 @@ def test_accounts_by_option(cli: Cli, server: Server) -> None:
     options = [part for account in chosen for part in ("--account", account)]
     result = cli("handshake", "ctrader", "--json", *options).json
     assert [account["ctidTraderAccountId"] for account in result["accounts"]] == chosen
+
+
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_a_broker_whose_title_has_a_space(cli: Cli, server: Server, given: str) -> None:
+    options = ["--broker", "IC Markets", "--broker", "Pepper"] if given == "option" else []
+    cli.set(server.environment(**({"BROKERS": "IC Markets, Pepper"} if given == "variable" else {})))
+    result = cli("handshake", "ctrader", "--json", *options)
+    assert result.code == 6
+    assert "broker 'IC Markets' is not among" in result.err
 
 
 async def test_both_environments_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import webbrowser
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import urlopen
@@ -8,6 +10,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.cli.conftest import PATIENCE, Cli, Server
+from tradesession.errors import StoreUnreachable
+from tradesession.tokens.store import Write
+from tradesession.tokens.stores.memory import MemoryStore
 
 
 @pytest.fixture
@@ -52,6 +57,35 @@ def test_with_json_the_talk_goes_to_standard_error(cli: Cli, store: str, pages: 
     assert finished.json["subject"] == "ann"
     assert finished.json["refresh_token"] == "***"
     assert "client_id=" in finished.err
+
+
+def test_no_consent_is_asked_for_in_vain(cli: Cli, server: Server, store: str, pages: list[str], tmp_path: Path) -> None:
+    cli("tokens", "import", "ctrader", stdin=server.reply())
+    with closing(sqlite3.connect(tmp_path / "tokens.sqlite", isolation_level=None)) as connection:
+        connection.execute("UPDATE grants SET payload = x'00'")
+    assert "tokens remove" in cli.fails(8, "login", "ctrader", "--json")
+    assert pages == []
+    assert cli("tokens", "remove", "ctrader", "--yes", "--json").json == {"removed": True}
+    assert cli("login", "ctrader", "--json").json["generation"] == 3
+
+
+def test_what_a_consent_yields_ends_in_a_file_when_the_store_has_gone_away(
+    cli: Cli, store: str, pages: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Away(MemoryStore):
+        async def _write(self, key: str, write: Write) -> bool:
+            raise StoreUnreachable("the store is away")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("tradesession.cli.ctrader.login.open_store", lambda url: Away())
+        finished = cli("login", "ctrader", "--json", "--subject", "ann")
+    (path,) = tmp_path.glob("tradesession-unsaved-*.json")
+    assert finished.code == 8
+    assert str(path) in finished.err
+    assert "subject ann" in finished.err
+    assert cli("tokens", "import", "ctrader", "--subject", "ann", stdin=path.read_bytes()).code == 0
+    assert cli("tokens", "refresh", "ctrader", "--subject", "ann", "--force", "--json").json["exchanged"] is True
 
 
 def test_a_new_consent_replaces_what_was_stored(cli: Cli, server: Server, store: str, pages: list[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from tradesession.cli.output import moment, one_line, span
+from tradesession.cli.output import Screen, moment, one_line, span
 from tradesession.cli.stored import as_facts, as_json, expiry, exported, imported
 from tradesession.errors import ConfigurationError
 from tradesession.secrets import Secret
@@ -54,7 +56,17 @@ def test_a_pair_without_a_refresh_token_is_one() -> None:
 
 
 def test_what_is_exported_is_read_back() -> None:
-    token = Token(access=Secret("a"), refresh=Secret("r"), issued_at=NOW - 5, expires_at=NOW + 5, scope="trading", generation=7)
+    token = Token(
+        access=Secret("a"),
+        refresh=Secret("r"),
+        issued_at=NOW - 5,
+        expires_at=NOW + 5,
+        refresh_expires_at=NOW + 50,
+        scope="trading",
+        token_type="mac",
+        generation=7,
+    )
+    assert all(getattr(token, field.name) != field.default for field in fields(token)), "every field is tried"
     assert imported(json.dumps(exported(token)).encode(), NOW) == token
 
 
@@ -106,3 +118,15 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_line_is_one_line_and_nothing_moves_the_cursor() -> None:
     assert one_line("a\n b\t\x1b[31mc\x07") == "a b ?[31mc?"
+
+
+def test_a_screen_that_nobody_reads_any_more_is_an_error_like_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich would end the process by SystemExit: inside the task of a session that is an end without order."""
+
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Broken())
+    with pytest.raises(BrokenPipeError):
+        Screen().say("hello")

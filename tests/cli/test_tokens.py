@@ -9,10 +9,11 @@ import pytest
 
 from tests.cli.conftest import Cli, Server
 from tests.cli.servers import listening
-from tradesession import policy
+from tradesession import ctrader, policy
+from tradesession.cli.manager import managed
 from tradesession.cli.stored import imported
 from tradesession.ctrader.grants import slot
-from tradesession.errors import StoreUnreachable
+from tradesession.errors import StoreError, StoreUnreachable
 from tradesession.session import manager
 from tradesession.tokens.store import Write
 from tradesession.tokens.stores.memory import MemoryStore
@@ -198,21 +199,48 @@ def test_a_store_that_is_none_is_2(cli: Cli, store: str) -> None:
     assert "sqlite" in cli.fails(2, "tokens", "list", "--json", "--store", "sqllite:///x")
 
 
+class Full(MemoryStore):
+    """Takes the server's first pair, and nothing behind it."""
+
+    is_full = False
+
+    @classmethod
+    async def of(cls, server: Server) -> Full:
+        full = cls()
+        await full.put(slot(server.facts["client_id"]), imported(server.reply(), time.time()))
+        full.is_full = True
+        return full
+
+    async def _write(self, key: str, write: Write) -> bool:
+        if self.is_full:
+            raise StoreUnreachable("the store is away")
+        return await super()._write(key, write)
+
+
+async def test_a_pair_that_is_not_saved_when_somebody_interrupts_ends_in_a_file(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full = await Full.of(server)
+    config = ctrader.Config.from_env(server.environment(access_token=None, refresh_token=None), store=full)
+
+    async def interrupted() -> None:
+        async with managed(config) as opened:
+            await opened.tokens(config).renew()
+            running.cancel()  # comes in mid-closing, which waits for the store
+
+    running = asyncio.ensure_future(interrupted())
+    with pytest.raises(StoreError, match=r"the only good one, is in .*tradesession-unsaved-.*\.json"):
+        await running
+    (path,) = tmp_path.glob("tradesession-unsaved-*.json")
+    assert imported(path.read_bytes(), time.time()).generation == 2
+
+
 def test_a_pair_that_cannot_be_saved_ends_in_a_file(cli: Cli, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Full(MemoryStore):
-        is_full = False
-
-        async def _write(self, key: str, write: Write) -> bool:
-            if self.is_full:
-                raise StoreUnreachable("the store is away")
-            return await super()._write(key, write)
-
-    full = Full()
-    asyncio.run(full.put(slot(server.facts["client_id"]), imported(server.reply(), time.time())))
-    full.is_full = True
+    full = asyncio.run(Full.of(server))
     cli.set(server.environment(access_token=None, store="memory:"))
     with monkeypatch.context() as patch:
-        patch.setattr(manager, "open_store", lambda url: full)
+        patch.setattr(manager, "open_store", lambda url, *, clock: full)
         patch.setattr(policy, "SAVE_ON_CLOSE_LIMIT", 0.05)
         patch.setattr("tempfile.tempdir", str(tmp_path))
         error = cli.fails(8, "tokens", "refresh", "ctrader", "--force", "--json")

@@ -1,8 +1,10 @@
 """`tradesession watch ctrader`, as programs and people see it."""
 
 import asyncio
+import fcntl
 import json
 import os
+import select
 import signal
 from typing import Any
 
@@ -54,7 +56,7 @@ async def lines_of(process: asyncio.subprocess.Process, until: str) -> list[dict
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 async def test_it_stays_through_a_loss_and_says_goodbye_when_it_is_told_to_stop(ending: signal.Signals) -> None:
     async with Sandbox(seed=1) as sandbox:
-        environment = Server(sandbox.ctrader.describe()).environment()
+        environment = Server({"ctrader": sandbox.ctrader.describe()}).environment()
         process = await asyncio.create_subprocess_exec(
             *COMMAND, "watch", "ctrader", "EURUSD", "--json", env=os.environ | environment, stdout=asyncio.subprocess.PIPE
         )
@@ -72,3 +74,57 @@ async def test_it_stays_through_a_loss_and_says_goodbye_when_it_is_told_to_stop(
         assert process.returncode == 0
         closings = [closing.cause for closing in sandbox.ctrader.state.closings]
     assert len(closings) == 2
+
+
+async def test_it_ends_in_an_outage_too_when_nobody_reads_any_more() -> None:
+    async with Sandbox(seed=1) as sandbox:
+        environment = Server({"ctrader": sandbox.ctrader.describe()}).environment()
+        reading, writing = os.pipe()
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "watch", "ctrader", "EURUSD", "--json", env=os.environ | environment, stdout=writing, stderr=asyncio.subprocess.PIPE
+        )
+        os.close(writing)
+        while b'"quote"' not in await asyncio.to_thread(os.read, reading, 1 << 16):
+            pass
+        sandbox.ctrader.feed.pause()
+        sandbox.ctrader.faults.refuse_connections = True
+        os.close(reading)
+        await sandbox.ctrader.faults.cut()
+        try:
+            async with asyncio.timeout(10):
+                _, said = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert (process.returncode, said) == (1, b"")
+
+
+async def test_a_reader_that_has_stopped_holds_up_no_signal_and_gets_whole_lines() -> None:
+    async with Sandbox(seed=1) as sandbox:
+        environment = Server({"ctrader": sandbox.ctrader.describe()}).environment()
+        sandbox.ctrader.feed.interval = 0.005
+        ticks: list[object] = []
+        sandbox.ctrader.feed.on_tick.append(ticks.append)
+        reading, writing = os.pipe()
+        size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 8192) if hasattr(fcntl, "F_SETPIPE_SZ") else 1 << 16
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "watch", "ctrader", "EURUSD", "--json", env=os.environ | environment, stdout=writing
+        )
+        try:
+            async with asyncio.timeout(20):
+                while select.select([], [writing], [], 0)[1]:
+                    await asyncio.sleep(0.01)
+                ticks.clear()
+                while len(ticks) < size / 50:  # more than the pipe would take in
+                    await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(10):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            os.close(writing)
+        with os.fdopen(reading) as lines:
+            assert {json.loads(line)["kind"] for line in lines} >= {"state", "quote"}

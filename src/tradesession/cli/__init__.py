@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
 
 def main() -> int:
     """Run the command that `sys.argv` names; the exit code. To be told to stop (SIGTERM) is to be interrupted: in order, and saving."""
+    # A background job of a shell without job control begins with SIGINT ignored, and then nothing would end it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # None where whoever started us has closed them
         try:
-            from tradesession.cli.app import run
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("tradesession"):
-                raise
-            sys.stderr.write(f"error: {error.name} is not installed, and the command line needs it: pip install 'tradesession[cli]'\n")
-            return 2
-        return run(sys.argv[1:])
-    except KeyboardInterrupt:  # while it was loading, or at its end
-        sys.stderr.write("error: interrupted\n")
-        return 130
+            return _run()
+        except KeyboardInterrupt:  # while it was loading, or at its end
+            sys.stderr.write("error: interrupted\n")
+            return 130
+
+
+def _run() -> int:
+    try:
+        from tradesession.cli.app import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("tradesession"):
+            raise
+        sys.stderr.write(f"error: {error.name} is not installed, and the command line needs it: pip install 'tradesession[cli]'\n")
+        return 2
+    return run(sys.argv[1:])

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,6 +20,7 @@ from tradesession.cli import tokens
 from tradesession.cli.demo import demo
 from tradesession.cli.exit_codes import ExitCode, exit_code
 from tradesession.cli.output import print_error
+from tradesession.cli.platform import Platform
 from tradesession.cli.platforms import PLATFORMS
 from tradesession.cli.sandbox import sandbox
 from tradesession.errors import Error
@@ -60,10 +61,27 @@ def _root(
         log.setLevel(logging.DEBUG)
 
 
-def _group(name: str, help_text: str) -> typer.Typer:
+def _group(name: str, help_text: str, parent: typer.Typer = app) -> typer.Typer:
     group = typer.Typer(name=name, help=help_text)
-    app.add_typer(group)
+    parent.add_typer(group)
     return group
+
+
+def _register(platform: Platform) -> None:
+    """Its commands, each in the group of its name."""
+    _handshake.command(platform.name)(platform.handshake)
+    if platform.login is not None:
+        _login.command(platform.name)(platform.login)
+    if isinstance(platform.watch, Mapping):
+        kinds = _group(platform.name, "Watch what the platform brings.", _watch)
+        for kind, command in platform.watch.items():
+            kinds.command(kind)(command)
+    elif platform.watch is not None:
+        _watch.command(platform.name)(platform.watch)
+    for name, command in platform.more.items():
+        if name not in _more:
+            _more[name] = _group(name, (command.__doc__ or "").partition("\n")[0])
+        _more[name].command(platform.name)(command)
 
 
 app.command("sandbox")(sandbox)
@@ -71,10 +89,9 @@ app.command("demo", hidden=True)(demo)
 _login = _group("login", "Get a person's consent, and store the token.")
 _handshake = _group("handshake", "Connect, authenticate, and show each step.")
 _watch = _group("watch", "Watch market data as it comes, through every loss.")
+_more: Final[dict[str, typer.Typer]] = {}
 for _platform in PLATFORMS:
-    _login.command(_platform.name)(_platform.login)
-    _handshake.command(_platform.name)(_platform.handshake)
-    _watch.command(_platform.name)(_platform.watch)
+    _register(_platform)
 app.add_typer(tokens.commands(), name="tokens")
 
 

@@ -38,9 +38,9 @@ class ExitCode(enum.IntEnum):
         return member
 
     DONE = 0, "done"
-    UNEXPECTED = 1, "an error in tradesession itself"
+    UNEXPECTED = 1, "an error in tradesession itself; of `preflight`: findings"
     USAGE = 2, "the command or its configuration is wrong"
-    APPLICATION = 3, "the server refuses the application: client id, client secret, activation"
+    APPLICATION = 3, "the server refuses the application or the credentials: client id, client secret, password, activation"
     UNREACHABLE = 4, "the server cannot be reached"
     CERTIFICATE = 5, "the server's certificate is not trusted"
     ACCOUNT = 6, "an account is unknown, or is refused"
@@ -72,6 +72,8 @@ def exit_code(error: Error) -> ExitCode:
         return _of_refusal(error)
     if isinstance(error, TokenRefused) and isinstance(error.__cause__, ConfigurationError):
         return ExitCode.USAGE  # the endpoint was never asked: its address cannot be
+    if isinstance(error, TokenRefused) and error.verdict.needs_human:
+        return ExitCode.HUMAN
     if isinstance(error, TokenEndpointUnreachable) and isinstance(error.__cause__, CertificateRefused):
         return ExitCode.CERTIFICATE
     return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), ExitCode.REFUSED)

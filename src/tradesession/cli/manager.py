@@ -14,7 +14,7 @@ from tradesession.errors import StoreError
 from tradesession.hooks import Hook
 from tradesession.session.manager import SessionManager
 from tradesession.session.services import PlatformConfig
-from tradesession.tokens.token import Token
+from tradesession.tokens.token import Slot, Token
 
 
 @asynccontextmanager
@@ -25,15 +25,21 @@ async def managed(config: PlatformConfig[Any], hooks: Iterable[Hook] = ()) -> As
     try:
         async with manager:
             yield manager
-    except StoreError as error:
+    except BaseException as error:  # whoever interrupts it does not want to wait for the store, and knows nothing of a pair
         token = keeper.peek()
         if keeper.is_saved or token is None:
             raise
-        path = _written(token)
-        raise StoreError(
-            f"the store could not be reached after an exchange: the new pair, the only good one, is in {path}; when the store is back, "
-            f"`tradesession tokens import {config.slot.platform} --force < {path}`, then delete the file"
-        ) from error
+        raise in_a_file(token, config.slot) from error
+
+
+def in_a_file(token: Token, slot: Slot) -> StoreError:
+    """Put a pair into a file because the store does not take it; the error that tells where it is."""
+    path = _written(token)
+    return StoreError(
+        f"the store could not be reached after an exchange: the new pair, the only good one, is in {path}; when the store is back, "
+        f"`tradesession tokens import {slot.platform} --force < {path}` with the options that name the token (client {slot.client}, "
+        f"subject {slot.subject}), then delete the file"
+    )
 
 
 def _written(token: Token) -> str:

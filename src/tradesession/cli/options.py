@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
@@ -103,7 +104,9 @@ class Options:
         read = self._table[name].read
         if read is None:
             return value
-        text = " ".join(value)
+        texts = [os.environ.get(variable, "") for variable in self.variables(name)]
+        # typer splits a variable at white space, and how a list is separated is its reader's affair
+        text = next((text for text in texts if text.split() == list(value)), ",".join(value))
         try:
             return read(text)
         except ValueError:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 
@@ -48,13 +49,22 @@ def span(seconds: float) -> str:
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
+class _Console(Console):
+    """Rich's would end the whole process where it finds that nobody reads any more, be it in the middle of a session."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the BrokenPipeError is handled."""
+        raise  # noqa: PLE0704 - as it is
+
+
 class Screen:
     """Standard output. With `as_json` exactly one `result` goes there, and everything else nowhere, or with `narrate` to standard error."""
 
     def __init__(self, *, as_json: bool = False, narrate: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, soft_wrap=True, quiet=as_json and not narrate, stderr=as_json)
+        self.console = _Console(highlight=False, soft_wrap=True, quiet=as_json and not narrate, stderr=as_json)
         plain = not (self.console.encoding or "").lower().startswith("utf")
+        self._moving: Status | None = None
         self._tick, self._cross, self._bullet = ("ok", "!!", "*") if plain else ("✓", "✗", "•")
 
     def say(self, text: str = "", style: str = "") -> None:
@@ -65,9 +75,26 @@ class Screen:
         """Several lines as they are; ours, not a server's."""
         self.console.print(Text(text))
 
-    def waiting(self, text: str) -> AbstractContextManager[object]:
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
         """While the block lasts, something that moves, where somebody may be looking."""
-        return self.console.status(Text(one_line(text))) if self.console.is_terminal else nullcontext()
+        with self.console.status(Text(one_line(text))) if self.console.is_terminal else nullcontext() as self._moving:
+            try:
+                yield
+            finally:
+                self._moving = None
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """While the block lasts, nothing moves: a person is asked something, and what moves would wipe the question out."""
+        moving = self._moving
+        if moving is not None:
+            moving.stop()
+        try:
+            yield
+        finally:
+            if moving is not None and moving is self._moving:
+                moving.start()
 
     def done(self, text: str, seconds: float | None = None) -> None:
         """A step is done; it took so long."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tradesession.cli import ctrader
+from tradesession.cli import b2core, cplugin, ctrader, tradingview
 from tradesession.cli.platform import Platform
 
-PLATFORMS: Final[tuple[Platform, ...]] = (ctrader.PLATFORM,)
+PLATFORMS: Final[tuple[Platform, ...]] = (ctrader.PLATFORM, cplugin.PLATFORM, tradingview.PLATFORM, b2core.PLATFORM)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from tradesession.sandbox import Sandbox
-from tradesession.sandbox.ctrader import known_faults
+from tradesession.cli.platform import Described, Sandboxed
+from tradesession.cli.platforms import PLATFORMS
+from tradesession.sandbox import Sandbox, known_faults
 
 
 def sandbox(
@@ -25,7 +25,10 @@ def sandbox(
     plain: Annotated[bool, typer.Option("--plain", help="Listen on ports without TLS too.")] = False,
     seed: Annotated[int, typer.Option(help="Accounts, ids, tokens and prices are the same for the same seed.")] = 1,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=VALUE]", help="Something that goes wrong; may be repeated. `help` lists them.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Something that goes wrong, everywhere or as PLATFORM.NAME; may be repeated. `help` lists them."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="The loopback address to listen on.")] = "127.0.0.1",
 ) -> None:
@@ -44,7 +47,7 @@ async def _serve(servers: Sandbox, faults: list[str], *, as_json: bool) -> None:
     async with servers:
         for assignment in faults:
             name, _, value = assignment.partition("=")
-            servers.ctrader.faults.set(name, value)
+            servers.set_fault(name, value)
         if as_json:
             typer.echo(json.dumps(servers.describe()))  # flushes
         else:
@@ -53,43 +56,42 @@ async def _serve(servers: Sandbox, faults: list[str], *, as_json: bool) -> None:
 
 
 def _introduce(described: dict[str, Any], faults: list[str]) -> None:
-    ctrader = described["ctrader"]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\n[bold]The sandbox is up.[/] Ctrl-C ends it.\n")
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
-    for environment in ("demo", "live"):
-        endpoint = ctrader[environment]
-        table.add_row(f"cTrader {environment}", f"{endpoint['host']}:{endpoint['port']}   {endpoint['websocket_url']}")
-        if "plain_port" in endpoint:
-            table.add_row("", f"{endpoint['host']}:{endpoint['plain_port']} without TLS")
-    for label, key in (("Consent", "auth_url"), ("Tokens", "token_url"), ("Redirect", "redirect_uri"), ("Trust", "ca_file")):
-        table.add_row(label, ctrader[key])
-    for account in ctrader["accounts"]:
-        kind = "live" if account["isLive"] else "demo"
-        table.add_row("Account", f"{account['ctidTraderAccountId']}   {account['traderLogin']}, {kind}, {account['brokerTitleShort']}")
+    for sandboxed, facts in _sandboxed(described):
+        for label, text in sandboxed.rows(facts):
+            table.add_row(label, text)
     for assignment in faults:
         table.add_row("[red]Fault[/]", assignment)
     console.print(table)
     console.print("\nTo point a bot at it:\n")
-    for name, value in variables(ctrader).items():
+    for name, value in variables(described).items():
         console.print(f"  export {name}={value}", markup=False)
     console.print()
 
 
-def variables(ctrader: dict[str, Any]) -> dict[str, str]:
-    """What a bot has to find in its environment, to be let in by the sandbox that is described, and to leave the real one alone."""
-    names = ("client_id", "client_secret", "access_token", "refresh_token", "ca_file", "auth_url", "token_url", "redirect_uri")
-    values = {name.upper(): ctrader[name] for name in names} | {"HOST": ctrader["demo"]["host"], "PORT": str(ctrader["demo"]["port"])}
-    store = Path(ctrader["ca_file"]).with_name("tokens.sqlite")  # ends with the sandbox, as its tokens do
-    return {f"TRADESESSION_CTRADER_{name}": value for name, value in values.items()} | {"TRADESESSION_STORE": f"sqlite://{store}"}
+def variables(described: dict[str, Any]) -> dict[str, str]:
+    """What a bot has to find in its environment, to be let in by the sandbox that is described, and to leave the real ones alone."""
+    return {name: value for sandboxed, facts in _sandboxed(described) for name, value in sandboxed.variables(facts).items()}
+
+
+def _sandboxed(described: dict[str, Any]) -> list[tuple[Sandboxed, Described]]:
+    return [
+        (platform.sandboxed, described[platform.name])
+        for platform in PLATFORMS
+        if platform.sandboxed is not None and platform.name in described
+    ]
 
 
 def _list_faults() -> None:
     table = Table(box=None, padding=(0, 2))
+    table.add_column("Platform", style="dim")
     table.add_column("Fault", style="bold")
     table.add_column("What goes wrong")
-    for name, text in known_faults().items():
-        table.add_row(name, text)
+    for platform, faults in known_faults().items():
+        for name, text in faults.items():
+            table.add_row(platform, name, text)
     Console(highlight=False).print(table)

@@ -6,11 +6,12 @@ Pure. A secret comes out of here only with `reveal`.
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import replace
 from typing import Any, Final
 
 from tradesession.cli.output import moment, span
 from tradesession.errors import ConfigurationError
+from tradesession.protocol.values import finite
 from tradesession.secrets import MASK, Secret
 from tradesession.tokens.renewal import Life
 from tradesession.tokens.replies import text_field, token_from
@@ -29,6 +30,7 @@ def as_json(slot: Slot, grant: StoredGrant, wall: float, *, reveal: bool = False
         "platform": slot.platform,
         "client_id": slot.client,
         "subject": slot.subject,
+        "level": slot.slot,
         "generation": token.generation,
         "state": _state(grant, wall),
         "grant": grant.status.value,
@@ -77,6 +79,7 @@ def exported(token: Token) -> dict[str, Any]:
         "scope": token.scope,
         "issued_at": token.issued_at,
         "expires_at": token.expires_at,
+        "refresh_expires_at": token.refresh_expires_at,
         "generation": token.generation,
     }
 
@@ -103,14 +106,11 @@ def imported(text: bytes, wall: float) -> Token:
     life = _number(fields, "expires_in", "expiresIn")
     if expires_at is None and life is not None and life <= 0:
         expires_at = token.issued_at
-    return Token(
-        access=token.access,
-        refresh=token.refresh,
-        issued_at=token.issued_at,
+    refresh_expires_at = _number(fields, "refresh_expires_at", "refreshExpiresAt")
+    return replace(
+        token,
         expires_at=token.expires_at if expires_at is None else expires_at,
-        refresh_expires_at=token.refresh_expires_at,
-        scope=token.scope,
-        token_type=token.token_type,
+        refresh_expires_at=token.refresh_expires_at if refresh_expires_at is None else refresh_expires_at,
         generation=_generation(fields),
     )
 
@@ -139,14 +139,5 @@ def _named(secret: Secret | None, reveal: bool) -> str:
 
 
 def _number(fields: dict[str, Any], *names: str) -> float | None:
-    for name in names:
-        value = fields.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            continue
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            continue
-        if math.isfinite(number):
-            return number
-    return None
+    numbers = (finite(fields.get(name)) for name in names)
+    return next((number for number in numbers if number is not None), None)

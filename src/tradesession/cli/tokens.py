@@ -17,7 +17,7 @@ import typer
 from tradesession.cli.manager import managed
 from tradesession.cli.options import STORE, Given, Json
 from tradesession.cli.output import Screen
-from tradesession.cli.platform import Platform
+from tradesession.cli.platform import Stored
 from tradesession.cli.platforms import PLATFORMS
 from tradesession.cli.stored import as_facts, as_json, expiry, exported, imported
 from tradesession.errors import ConfigurationError, Conflict, ReauthorizationRequired
@@ -51,14 +51,15 @@ def list_tokens(
     screen, wall = Screen(as_json=json_only), time.time()
     for slot, grant in found:
         facts = as_facts(slot, grant, wall)
-        name = f"{slot.platform} {slot.client}, subject {slot.subject}"
+        level = "" if slot.slot == "default" else f", {slot.slot}"
+        name = f"{slot.platform} {slot.client}, subject {slot.subject}{level}"
         screen.item(f"{name}: generation {grant.generation}, {facts['state']}, grant {facts['grant']}, expires {facts['expires']}")
     if not found:
         screen.say("The store holds no token.")
     screen.result({"tokens": [as_json(slot, grant, wall) for slot, grant in found]})
 
 
-def show(platform: Platform, given: Given, reveal: Reveal = False, json_only: Json = False) -> None:
+def show(platform: Stored, given: Given, reveal: Reveal = False, json_only: Json = False) -> None:
     """Show a token of the store: its generation, its age, its state; its secrets only with --reveal."""
 
     async def load(store: TokenStore) -> tuple[Slot, StoredGrant]:
@@ -69,7 +70,7 @@ def show(platform: Platform, given: Given, reveal: Reveal = False, json_only: Js
 
 
 def refresh(
-    platform: Platform,
+    platform: Stored,
     given: Given,
     min_ttl: Annotated[float, typer.Option("--min-ttl", metavar="SECONDS", min=0, help="How long the token has to live.")] = 0.0,
     force: Annotated[bool, typer.Option("--force", help="Exchange it whatever its age, and however the grant stands.")] = False,
@@ -91,7 +92,7 @@ def refresh(
 
 
 def import_token(
-    platform: Platform,
+    platform: Stored,
     given: Given,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there even if it is newer.")] = False,
     json_only: Json = False,
@@ -113,7 +114,7 @@ def import_token(
 
 
 def export(
-    platform: Platform,
+    platform: Stored,
     given: Given,
     reveal: Reveal = False,
     yes: Annotated[bool, typer.Option("--yes", help="Yes, the pair is to leave the store's protection.")] = False,
@@ -129,7 +130,7 @@ def export(
 
 
 def remove(
-    platform: Platform,
+    platform: Stored,
     given: Given,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json_only: Json = False,
@@ -163,8 +164,9 @@ def commands() -> typer.Typer:
     ):
         by_platform = typer.Typer(help=help_text)
         for platform in PLATFORMS:
-            options = platform.grant_options if command is refresh else platform.slot_options
-            by_platform.command(platform.name)(platform.options.takes(*options, platform=platform)(command))
+            if (stored := platform.stored) is not None:
+                options = stored.grant_options if command is refresh else stored.slot_options
+                by_platform.command(platform.name)(stored.options.takes(*options, platform=stored)(command))
         group.add_typer(by_platform, name=name)
     return group
 
@@ -177,17 +179,19 @@ def _with_store(url: str | None, work: Callable[[TokenStore], Awaitable[R]]) -> 
     return asyncio.run(run())
 
 
-async def _slot(store: TokenStore, platform: Platform, given: Given) -> Slot:
+async def _slot(store: TokenStore, platform: Stored, given: Given) -> Slot:
     """The slot that was named, or the only one of the platform."""
-    if given.get("client_id"):
+    if all(given.get(name) for name in platform.named_by):
         return platform.slot(given)
     subject = given.get("subject")
     slots = [slot for slot in await store.slots() if slot.platform == platform.name and subject in (None, slot.subject)]
+    slots = [slot for slot in slots if platform.level in ("", slot.slot)]
     if len(slots) > 1:
+        choice = ", ".join(map(platform.options.flag, platform.named_by))
         known = "; ".join(f"{slot.client}, subject {slot.subject}" for slot in slots)
-        raise ConfigurationError(f"the store holds {len(slots)} tokens: choose one by --client-id and --subject ({known})")
+        raise ConfigurationError(f"the store holds {len(slots)} tokens: choose one by {choice} and --subject ({known})")
     if not slots:
-        raise ReauthorizationRequired(f"the store holds no such token: `tradesession login {platform.name}`, or import one")
+        raise ReauthorizationRequired(f"the store holds no such token: {_way_to_one(platform.name)}")
     return slots[0]
 
 
@@ -199,9 +203,12 @@ async def _grant(store: TokenStore, slot: Slot) -> StoredGrant:
 
 
 def _absent(slot: Slot) -> ReauthorizationRequired:
-    return ReauthorizationRequired(
-        f"the store holds no token of {slot.client}, subject {slot.subject}: `tradesession login {slot.platform}`, or import one"
-    )
+    return ReauthorizationRequired(f"the store holds no token of {slot.client}, subject {slot.subject}: {_way_to_one(slot.platform)}")
+
+
+def _way_to_one(name: str) -> str:
+    has_login = any(platform.name == name and platform.login is not None for platform in PLATFORMS)
+    return (f"`tradesession login {name}`, or " if has_login else "") + f"`tradesession tokens import {name}`"
 
 
 def _present(slot: Slot, grant: StoredGrant, screen: Screen, *, reveal: bool = False) -> None:

@@ -11,28 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+from tradesession import hooks as records
 from tradesession import policy
-from tradesession.hooks import (
-    AccountChanged,
-    EventsDropped,
-    Heartbeat,
-    Hook,
-    Hooks,
-    LateReply,
-    LinkLost,
-    NotRestored,
-    QuotaWaited,
-    Record,
-    Recovered,
-    RenewalFailed,
-    RequestTimed,
-    RetryPlanned,
-    StateChanged,
-    StepTimed,
-    TokenLoaded,
-    TokenRotated,
-    Unclassified,
-)
+from tradesession.hooks import Hook, Hooks, Record
 from tradesession.verdict import Action
 
 SESSION: Final = logging.getLogger("tradesession.session")
@@ -70,10 +51,10 @@ class LogExporter:
         self._dropped: dict[tuple[str, str], int] = {}  # by stream, since it was last said
         self._quiet_until: dict[tuple[str, str], float] = {}
         self._lines: dict[type[Record], Callable[[Any], _Line]] = _LINES | {
-            TokenRotated: self._rotated,
-            TokenLoaded: self._loaded,
-            RenewalFailed: self._renewal_failed,
-            EventsDropped: self._events_dropped,
+            records.TokenRotated: self._rotated,
+            records.TokenLoaded: self._loaded,
+            records.RenewalFailed: self._renewal_failed,
+            records.EventsDropped: self._events_dropped,
         }
 
     def __call__(self, record: Record) -> None:
@@ -83,7 +64,7 @@ class LogExporter:
             text = f"%s: {line.text}"
             line.logger.log(line.level, text, record.source, *line.values, extra={"tradesession": record})
 
-    def _rotated(self, record: TokenRotated) -> _Line:
+    def _rotated(self, record: records.TokenRotated) -> _Line:
         self._failing.pop(record.source, None)
         if not record.saved:
             self._unsaved.add(record.source)
@@ -94,18 +75,18 @@ class LogExporter:
             return _Line(TOKENS, _INFO, "generation %d is in use and saved now", (record.generation,))
         return _Line(TOKENS, _INFO, "generation %d is in use", (record.generation,))
 
-    def _loaded(self, record: TokenLoaded) -> _Line:
+    def _loaded(self, record: records.TokenLoaded) -> _Line:
         self._failing.pop(record.source, None)
         return _Line(TOKENS, _DEBUG, "generation %d, which was there already, is in use", (record.generation,))
 
-    def _renewal_failed(self, record: RenewalFailed) -> _Line:
+    def _renewal_failed(self, record: records.RenewalFailed) -> _Line:
         level, text = (_ERROR, "not renewed, a person is needed: %s") if record.needs_person else (_WARNING, "not renewed: %s")
         if level <= self._failing.get(record.source, _DEBUG):
             return _Line(TOKENS, _DEBUG, text, (record.cause,))
         self._failing[record.source] = level
         return _Line(TOKENS, level, text, (record.cause,))
 
-    def _events_dropped(self, record: EventsDropped) -> _Line:
+    def _events_dropped(self, record: records.EventsDropped) -> _Line:
         key, now = (record.source, record.stream), self._monotonic()
         dropped = self._dropped.pop(key, 0) + record.count
         if now < self._quiet_until.get(key, now):
@@ -128,7 +109,7 @@ def logged(hooks: Iterable[Hook] | Hooks | None, *, log: bool = True) -> Hooks:
 # --- the lines of the records that need no memory -----------------------------------------------------------------------------------------
 
 
-def _lost(record: LinkLost) -> _Line:
+def _lost(record: records.LinkLost) -> _Line:
     if record.during == "opening":  # it is raised to whoever opens the session, who knows best what to say
         return _Line(SESSION, _DEBUG, "not opened: %s; verdict: %s", (record.cause, record.verdict))
     if record.verdict.action is Action.FATAL:
@@ -140,53 +121,53 @@ def _lost(record: LinkLost) -> _Line:
     return _Line(SESSION, level, text, (what, record.cause, record.verdict, record.delay))
 
 
-def _recovered(record: Recovered) -> _Line:
+def _recovered(record: records.Recovered) -> _Line:
     if record.account_id is None:
         return _Line(SESSION, _INFO, "READY again after %.1f s", (record.seconds,))
     return _Line(SESSION, _INFO, "account %d is authorised again after %.1f s", (record.account_id, record.seconds))
 
 
-def _state_changed(record: StateChanged) -> _Line:
+def _state_changed(record: records.StateChanged) -> _Line:
     return _Line(SESSION, _DEBUG, "%s → %s%s", (record.before, record.after, _because(record.cause)))
 
 
-def _account_changed(record: AccountChanged) -> _Line:
+def _account_changed(record: records.AccountChanged) -> _Line:
     if record.begins_outage:
         return _Line(SESSION, _WARNING, "account %d is suspended: %s", (record.account_id, record.cause))
     values = (record.account_id, record.before, record.after, _because(record.cause))
     return _Line(SESSION, _DEBUG, "account %d: %s → %s%s", values)
 
 
-def _not_restored(record: NotRestored) -> _Line:
+def _not_restored(record: records.NotRestored) -> _Line:
     level = _WARNING if record.failures == 1 else _DEBUG
     return _Line(SESSION, level, "%s did not come back: %s", (record.what, record.cause))
 
 
-def _step(record: StepTimed) -> _Line:
+def _step(record: records.StepTimed) -> _Line:
     return _Line(SESSION, _DEBUG, "%s took %.3f s", (record.step, record.seconds))
 
 
-def _retry(record: RetryPlanned) -> _Line:
+def _retry(record: records.RetryPlanned) -> _Line:
     return _Line(SESSION, _DEBUG, "attempt %d comes in %.1f s", (record.failures + 1, record.seconds))
 
 
-def _request(record: RequestTimed) -> _Line:
+def _request(record: records.RequestTimed) -> _Line:
     return _Line(LINK, _DEBUG, "%s: %s after %.3f s", (record.request, record.outcome, record.seconds))
 
 
-def _waited(record: QuotaWaited) -> _Line:
+def _waited(record: records.QuotaWaited) -> _Line:
     return _Line(LINK, _DEBUG, "%s waited %.3f s for its turn", (record.request, record.seconds))
 
 
-def _late(record: LateReply) -> _Line:
+def _late(record: records.LateReply) -> _Line:
     return _Line(LINK, _DEBUG, "a reply (%s) came after its request had given up", (record.kind,))
 
 
-def _beat(record: Heartbeat) -> _Line:
+def _beat(record: records.Heartbeat) -> _Line:
     return _Line(LINK, _DEBUG, "heartbeat; the server was heard %.1f s ago", (record.silence,))
 
 
-def _unclassified(record: Unclassified) -> _Line:
+def _unclassified(record: records.Unclassified) -> _Line:
     return _Line(LINK, _DEBUG, "passed by what the server sent: %s", (record.what,))
 
 
@@ -199,17 +180,27 @@ def _because(cause: str) -> str:
     return f": {cause}" if cause else ""
 
 
+def _session_replaced(record: records.SessionReplaced) -> _Line:
+    return _Line(TOKENS, _INFO, "a new session replaces the old one: %s", (record.cause,))
+
+
+def _symbol_silent(record: records.SymbolSilent) -> _Line:
+    return _Line(LINK, _DEBUG, "%s is silent for %.0f s", (record.symbol, record.seconds))
+
+
 _LINES: Final[dict[type[Record], Callable[[Any], _Line]]] = {
-    LinkLost: _lost,
-    Recovered: _recovered,
-    StateChanged: _state_changed,
-    AccountChanged: _account_changed,
-    NotRestored: _not_restored,
-    StepTimed: _step,
-    RetryPlanned: _retry,
-    RequestTimed: _request,
-    QuotaWaited: _waited,
-    LateReply: _late,
-    Heartbeat: _beat,
-    Unclassified: _unclassified,
+    records.LinkLost: _lost,
+    records.Recovered: _recovered,
+    records.StateChanged: _state_changed,
+    records.AccountChanged: _account_changed,
+    records.NotRestored: _not_restored,
+    records.StepTimed: _step,
+    records.RetryPlanned: _retry,
+    records.RequestTimed: _request,
+    records.QuotaWaited: _waited,
+    records.LateReply: _late,
+    records.Heartbeat: _beat,
+    records.Unclassified: _unclassified,
+    records.SessionReplaced: _session_replaced,
+    records.SymbolSilent: _symbol_silent,
 }

@@ -12,25 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from tradesession.hooks import (
-    AccountChanged,
-    EventsDropped,
-    Heartbeat,
-    LateReply,
-    LinkLost,
-    NotRestored,
-    QuotaWaited,
-    Record,
-    Recovered,
-    RenewalFailed,
-    RequestTimed,
-    RetryPlanned,
-    StateChanged,
-    StepTimed,
-    TokenLoaded,
-    TokenRotated,
-    Unclassified,
-)
+from tradesession import hooks as records
+from tradesession.hooks import Record
 
 _SHORT: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bounds for requests and steps: 40 to 130 ms is usual, ten seconds is a deadline."""
@@ -100,9 +83,13 @@ UNCLASSIFIED: Final = Metric("tradesession.unclassified", "counter", "{kind}", "
 DROPPED: Final = Metric(
     "tradesession.events.dropped", "counter", "{event}", "Events that slow readers lost by the overflow rule", ("source", "stream")
 )
+SILENT_SYMBOLS: Final = Metric("tradesession.symbol.silences", "counter", "{silence}", "Symbols that fell silent in their trading hours")
 ROTATIONS: Final = Metric("tradesession.token.rotations", "counter", "{rotation}", "Tokens that were renewed")
 RENEWAL_FAILURES: Final = Metric(
     "tradesession.token.renewal.failures", "counter", "{failure}", "Renewals that failed", ("source", "needs_person")
+)
+REPLACEMENTS: Final = Metric(
+    "tradesession.token.session.replacements", "counter", "{session}", "Sessions on a server that a new grant replaced"
 )
 UNSAVED: Final = Metric("tradesession.token.unsaved", "gauge", "{token}", "1 while the store does not have the token in use, else 0")
 EXPIRY: Final = Metric(
@@ -125,8 +112,10 @@ METRICS: Final = (
     LATE,
     UNCLASSIFIED,
     DROPPED,
+    SILENT_SYMBOLS,
     ROTATIONS,
     RENEWAL_FAILURES,
+    REPLACEMENTS,
     UNSAVED,
     EXPIRY,
 )
@@ -152,10 +141,10 @@ class MetricsExporter(ABC):
         self._standing: Counter[tuple[str, ...]] = Counter()  # links and accounts that were counted into a state
         self._unsaved: set[str] = set()
         self._measurers: dict[type[Record], Callable[[Any], Iterable[Measurement]]] = _MEASURERS | {
-            StateChanged: self._state_changed,
-            AccountChanged: self._account_changed,
-            Recovered: self._recovered,
-            TokenRotated: self._rotated,
+            records.StateChanged: self._state_changed,
+            records.AccountChanged: self._account_changed,
+            records.Recovered: self._recovered,
+            records.TokenRotated: self._rotated,
         }
 
     def __call__(self, record: Record) -> None:
@@ -176,10 +165,10 @@ class MetricsExporter(ABC):
     def _account(self, source: str, account_id: int) -> dict[str, str]:
         return {"source": source, "account": str(account_id)} if self._account_ids else {"source": source}
 
-    def _state_changed(self, record: StateChanged) -> Iterable[Measurement]:
+    def _state_changed(self, record: records.StateChanged) -> Iterable[Measurement]:
         return self._moved(LINKS, {"source": record.source}, record.before, record.after, "CLOSED")
 
-    def _account_changed(self, record: AccountChanged) -> Iterable[Measurement]:
+    def _account_changed(self, record: records.AccountChanged) -> Iterable[Measurement]:
         labels = self._account(record.source, record.account_id)
         yield from self._moved(ACCOUNTS, labels, record.before, record.after, "UNKNOWN")
         if record.begins_outage:
@@ -195,12 +184,12 @@ class MetricsExporter(ABC):
             self._standing[*subject, after] += 1
             yield Measurement(metric, 1, labels | {"state": after})
 
-    def _recovered(self, record: Recovered) -> Iterable[Measurement]:
+    def _recovered(self, record: records.Recovered) -> Iterable[Measurement]:
         if record.account_id is None:
             return [Measurement(OUTAGE, record.seconds, {"source": record.source})]
         return [Measurement(ACCOUNT_OUTAGE, record.seconds, self._account(record.source, record.account_id))]
 
-    def _rotated(self, record: TokenRotated) -> Iterable[Measurement]:
+    def _rotated(self, record: records.TokenRotated) -> Iterable[Measurement]:
         source = {"source": record.source}
         was_unsaved = record.source in self._unsaved
         (self._unsaved.discard if record.saved else self._unsaved.add)(record.source)
@@ -213,44 +202,46 @@ class MetricsExporter(ABC):
 # --- records that need no memory ----------------------------------------------------------------------------------------------------
 
 
-def _lost(record: LinkLost) -> list[Measurement]:
+def _lost(record: records.LinkLost) -> list[Measurement]:
     labels = {"source": record.source, "during": record.during, "action": record.verdict.action.value}
     return [Measurement(LOSSES, 1, labels)]
 
 
-def _request(record: RequestTimed) -> list[Measurement]:
+def _request(record: records.RequestTimed) -> list[Measurement]:
     labels = {"source": record.source, "request": record.request, "outcome": record.outcome}
     return [Measurement(REQUEST, record.seconds, labels)]
 
 
-def _step(record: StepTimed) -> list[Measurement]:
+def _step(record: records.StepTimed) -> list[Measurement]:
     return [Measurement(STEP, record.seconds, {"source": record.source, "step": record.step})]
 
 
-def _dropped(record: EventsDropped) -> list[Measurement]:
+def _dropped(record: records.EventsDropped) -> list[Measurement]:
     return [Measurement(DROPPED, record.count, {"source": record.source, "stream": record.stream})]
 
 
-def _renewal_failed(record: RenewalFailed) -> list[Measurement]:
+def _renewal_failed(record: records.RenewalFailed) -> list[Measurement]:
     return [Measurement(RENEWAL_FAILURES, 1, {"source": record.source, "needs_person": str(record.needs_person).lower()})]
 
 
-def _expiry(record: TokenLoaded | TokenRotated) -> list[Measurement]:
+def _expiry(record: records.TokenLoaded | records.TokenRotated) -> list[Measurement]:
     expires_at = record.expires_at if record.expires_at is not None else float("inf")
     return [Measurement(EXPIRY, expires_at, {"source": record.source})]
 
 
 _MEASURERS: Final[dict[type[Record], Callable[[Any], Iterable[Measurement]]]] = {
-    LinkLost: _lost,
-    RequestTimed: _request,
-    StepTimed: _step,
-    EventsDropped: _dropped,
-    RenewalFailed: _renewal_failed,
-    TokenLoaded: _expiry,
-    RetryPlanned: lambda record: [Measurement(RETRY, record.seconds, {"source": record.source})],
-    QuotaWaited: lambda record: [Measurement(WAIT, record.seconds, {"source": record.source})],
-    Heartbeat: lambda record: [Measurement(SILENCE, record.silence, {"source": record.source})],
-    LateReply: lambda record: [Measurement(LATE, 1, {"source": record.source})],
-    Unclassified: lambda record: [Measurement(UNCLASSIFIED, 1, {"source": record.source})],
-    NotRestored: lambda record: [Measurement(NOT_RESTORED, 1, {"source": record.source})],
+    records.LinkLost: _lost,
+    records.RequestTimed: _request,
+    records.StepTimed: _step,
+    records.EventsDropped: _dropped,
+    records.RenewalFailed: _renewal_failed,
+    records.TokenLoaded: _expiry,
+    records.RetryPlanned: lambda record: [Measurement(RETRY, record.seconds, {"source": record.source})],
+    records.QuotaWaited: lambda record: [Measurement(WAIT, record.seconds, {"source": record.source})],
+    records.Heartbeat: lambda record: [Measurement(SILENCE, record.silence, {"source": record.source})],
+    records.LateReply: lambda record: [Measurement(LATE, 1, {"source": record.source})],
+    records.Unclassified: lambda record: [Measurement(UNCLASSIFIED, 1, {"source": record.source})],
+    records.SymbolSilent: lambda record: [Measurement(SILENT_SYMBOLS, 1, {"source": record.source})],
+    records.SessionReplaced: lambda record: [Measurement(REPLACEMENTS, 1, {"source": record.source})],
+    records.NotRestored: lambda record: [Measurement(NOT_RESTORED, 1, {"source": record.source})],
 }

@@ -17,11 +17,13 @@ from typing import Annotated, Final
 import typer
 
 from tradesession import ctrader, policy
-from tradesession.cli.ctrader_options import CONSENT, OPTIONS
+from tradesession.cli.ctrader.options import CONSENT, OPTIONS
+from tradesession.cli.manager import in_a_file
 from tradesession.cli.options import Given, Json
 from tradesession.cli.output import Screen
 from tradesession.cli.stored import as_facts, as_json
 from tradesession.ctrader.consent import consent_url, exchange_code
+from tradesession.errors import StoreError
 from tradesession.tokens.consent import RedirectCatcher, new_state, parse_pasted
 from tradesession.tokens.stores import open_store
 
@@ -53,6 +55,7 @@ def login(
 
 async def _login(config: ctrader.Config, store_url: str | None, screen: Screen, *, paste: bool, browser: bool, timeout: float) -> None:
     async with open_store(store_url) as store:
+        await store.load(config.slot)  # what cannot be read cannot be replaced
         state = new_state()
         if paste:
             redirect_uri = config.redirect_uri
@@ -72,7 +75,10 @@ async def _login(config: ctrader.Config, store_url: str | None, screen: Screen, 
         screen.done("consent received")
         token = await exchange_code(config, code, redirect_uri)
         screen.done("code exchanged")
-        await store.put(config.slot, token, force=True)  # what a person has just agreed to goes before whatever is there
+        try:
+            await store.put(config.slot, token, force=True)  # what a person has just agreed to goes before whatever is there
+        except StoreError as error:
+            raise in_a_file(token, config.slot) from error
         grant = await store.load(config.slot)
     assert grant is not None
     screen.done("token stored")

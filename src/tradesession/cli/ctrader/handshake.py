@@ -10,12 +10,11 @@ import asyncio
 from typing import Any, Final
 
 from tradesession import ctrader
-from tradesession.cli.ctrader_options import OPTIONS, SESSION
-from tradesession.cli.manager import managed
+from tradesession.cli.ctrader.options import OPTIONS, SESSION
+from tradesession.cli.opening import opened, step_facts
 from tradesession.cli.options import Given, Json
 from tradesession.cli.output import Screen
 from tradesession.errors import ConfigurationError, ReauthorizationRequired, Rejected
-from tradesession.hooks import Record, StepTimed
 
 _DONE: Final = {
     "connect": "connected",
@@ -47,16 +46,10 @@ async def open_and_close(config: ctrader.Config, screen: Screen) -> tuple[dict[s
 
     What it was like while it was READY; and why an account was refused that had been asked for by its id, if one was.
     """
-
-    def show(record: Record) -> None:
-        if isinstance(record, StepTimed) and record.step != "account_auth":  # which account it was, the session tells at the end
-            screen.done(_DONE.get(record.step, record.step), record.seconds)
-
     for line in config.lines():
         screen.say(f"cTrader {line.environment} at {':'.join(map(str, _place(line).values()))}", "bold")
-    async with managed(config, [show]) as manager:
-        with screen.waiting("shaking hands"):
-            session = await manager.open(config)
+    # Which account it was that was authorised, the session tells at the end.
+    async with opened(config, screen, lambda done: None if done.step == "account_auth" else _DONE.get(done.step, done.step)) as session:
         for step in session.steps:
             if step.account_id is not None:
                 screen.done(told(step, session), step.seconds)
@@ -93,8 +86,7 @@ def described(session: ctrader.Session) -> dict[str, Any]:
             for account in session.accounts
         ],
         "steps": [
-            {"name": step.name, "milliseconds": round(step.seconds * 1000, 3)}
-            | ({} if step.account_id is None else {"ctidTraderAccountId": step.account_id})
+            step_facts(step.name, step.seconds, **({} if step.account_id is None else {"ctidTraderAccountId": step.account_id}))
             for step in session.steps
         ],
     }

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tradesession import ctrader
-from tradesession.cli.ctrader_options import GRANT, OPTIONS, SLOT
-from tradesession.cli.handshake import handshake
-from tradesession.cli.login import login
+from tradesession.cli.ctrader import handshake, introduction, login, watch
+from tradesession.cli.ctrader.options import GRANT, OPTIONS, SLOT
 from tradesession.cli.options import Given
-from tradesession.cli.platform import Platform
-from tradesession.cli.watch import watch
+from tradesession.cli.platform import Platform, Sandboxed, Stored
 from tradesession.ctrader.grants import slot
 from tradesession.errors import ConfigurationError
 from tradesession.tokens.token import Slot
@@ -30,12 +28,9 @@ def _config(given: Given) -> ctrader.Config:
 
 PLATFORM: Final = Platform(
     name="ctrader",
-    options=OPTIONS,
-    slot_options=SLOT,
-    grant_options=GRANT,
-    slot=_slot,
-    config=_config,
-    login=login,
-    handshake=handshake,
-    watch=watch,
+    handshake=handshake.handshake,
+    watch=watch.watch,
+    login=login.login,
+    stored=Stored(name="ctrader", options=OPTIONS, slot_options=SLOT, grant_options=GRANT, slot=_slot, config=_config),
+    sandboxed=Sandboxed(rows=introduction.rows, variables=introduction.variables, demo=introduction.demo),
 )

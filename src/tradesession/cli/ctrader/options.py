@@ -6,7 +6,7 @@ from typing import Final
 
 from tradesession.cli.options import STORE, Option, Options
 from tradesession.ctrader.config import PREFIX
-from tradesession.options import integers, words
+from tradesession.options import integers, titles
 
 _APPLICATION: Final = "Application"
 _TOKENS: Final = "Tokens"
@@ -58,7 +58,7 @@ OPTIONS: Final = Options(
             _ACCOUNTS, "An account by the number that the terminal shows; may be repeated.", flag="--login", read=integers, metavar="LOGIN"
         ),
         "brokers": Option(
-            _ACCOUNTS, "All accounts of a broker, by its short title; may be repeated.", flag="--broker", read=words, metavar="TITLE"
+            _ACCOUNTS, "All accounts of a broker, by its short title; may be repeated.", flag="--broker", read=titles, metavar="TITLE"
         ),
         "connect_timeout": Option(_TIMES, "For the connection to stand.", float, metavar="SECONDS"),
         "step_timeout": Option(_TIMES, "For each step of the handshake.", float, metavar="SECONDS"),
