@@ -24,7 +24,7 @@ from typing import Any
 import tradesession
 from tradesession import ctrader
 from tradesession.ctrader import messages as pb
-from tradesession.hooks import LinkLost, Record, TokenRotated
+from tradesession.hooks import Record, Recovered, TokenRotated
 from tradesession.sandbox import Sandbox
 from tradesession.timing import AdjustableClock
 
@@ -57,7 +57,7 @@ class Tally:
     samples: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def record(self, record: Record) -> None:
-        self.reconnects += isinstance(record, LinkLost)
+        self.reconnects += isinstance(record, Recovered) and record.account_id is None
         self.rotations += isinstance(record, TokenRotated) and record.saved
 
 
@@ -87,7 +87,6 @@ class Soak:
 
     async def run(self) -> None:
         async with Sandbox(seed=self.seed) as sandbox:
-            sandbox.ctrader.state.refresh_lifetime = TOKEN_LIFE
             async with tradesession.SessionManager(store="memory:", hooks=[self.tally.record]) as manager:
                 grant = sandbox.ctrader.grant(expires_in=TOKEN_LIFE)
                 tokens = {"access_token": grant.access_token, "refresh_token": grant.refresh_token}
@@ -190,8 +189,9 @@ class Soak:
         events = session.events(pb.ProtoOASpotEvent, gaps=True)
         async with session.spots(session.accounts[0], "EURUSD", "GBPUSD"), events:
             async for event in events:
-                self.tally.events += 1
-                self.tally.gaps += isinstance(event, tradesession.Gap)
+                is_gap = isinstance(event, tradesession.Gap)
+                self.tally.gaps += is_gap
+                self.tally.events += not is_gap
 
     async def ask(self, session: ctrader.Session) -> None:
         account = session.accounts[0]

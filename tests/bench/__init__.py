@@ -1,0 +1,1 @@
+"""Tests of the benches: that they run and what they say, never how long anything takes."""
