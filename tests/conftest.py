@@ -18,6 +18,16 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.load_profile("repeatable")
 
 
+EXHAUSTIVE = ("tests/faults/", "tests/simulation/", "tests/docs/", "test_knobs.py", "tests/bench/", "test_cuts.py", "test_faults.py")
+"""Tests that try every byte, phase, fault or seed, or read the documentation: they take most of the time, and tell nothing of a Python."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(part in item.path.as_posix() for part in EXHAUSTIVE):
+            item.add_marker(pytest.mark.exhaustive)
+
+
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: without it each look for leaks takes a millisecond and not fifty."""
     gc.collect()
@@ -42,3 +52,12 @@ async def leaks() -> AsyncIterator[Leaks]:
     leaks = Leaks()
     yield leaks
     await leaks.check(thorough=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests made with `record_property("table", text)`; in a parallel run as well."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    tables = [text for report in reports if report.when == "call" for name, text in report.user_properties if name == "table"]
+    for text in tables:
+        terminalreporter.write_line("")
+        terminalreporter.write_line(str(text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,13 +70,16 @@ class Program:
 
 
 @asynccontextmanager
-async def running(python: Path, script: str, directory: Path, variables: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
-    """Run a script of `scripts/` by that interpreter, with no environment but `variables`; its stderr goes to a file in `directory`."""
+async def running(place: Path, script: str, directory: Path, variables: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
+    """Run a script of `scripts/` with no environment but `variables`; its stderr goes to a file in `directory`.
+
+    `place` is the interpreter of a Python environment, or for a script of Node the directory of its modules.
+    """
+    command: list[str | Path] = [place, "-B"] if script.endswith(".py") else [shutil.which("node") or "node"]
     complaints = directory / f"{script}.stderr"
     with complaints.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            python,
-            "-B",
+            *command,
             str(SCRIPTS / script),
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **(variables or {})},
             stdin=asyncio.subprocess.PIPE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -33,11 +33,9 @@ class Inbox:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
         self.cause: asyncio.Future[tradesession.Error] = asyncio.get_running_loop().create_future()
 
-    def heard(self) -> None:
-        pass
-
-    def received(self, frame: bytes) -> None:
-        self.frames.put_nowait(frame)
+    def received(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            self.frames.put_nowait(frame)
 
     def lost(self, cause: tradesession.Error) -> None:
         self.cause.set_result(cause)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tradesession.sandbox import FaultProxy
 from tradesession.sandbox.ctrader import CTraderSandbox
@@ -23,7 +23,7 @@ class Scene:
     clock: VirtualClock
     chance: random.Random
 
-    async def for_a_while(self, at_most: float = 20 * MINUTE) -> None:
+    async def for_a_while(self, at_most: float = 10 * MINUTE) -> None:
         """Seconds to minutes."""
         await self.clock.advance(self.chance.uniform(1, at_most))
 
@@ -31,25 +31,29 @@ class Scene:
 Accident = Callable[[Scene], Awaitable[None]]
 
 
-def line(**switches: Any) -> Accident:
-    """Switches of the proxy, for a while."""
+def line(*, cut: bool = False, **switches: Any) -> Accident:
+    """Switches of the proxy, for a while; with a cut where they concern only those who connect."""
 
     async def happen(scene: Scene) -> None:
         scene.proxy.faults.update(**switches)
+        if cut:
+            scene.proxy.cut()
         await scene.for_a_while()
         scene.proxy.faults.clear()
 
     return happen
 
 
-def server(**switches: Any) -> Accident:
-    """Switches of the sandbox, for a while."""
+def server(*, cut: bool = False, **switches: Any) -> Accident:
+    """Switches of the sandbox, for a while; with a cut where they concern only those who connect."""
 
     async def happen(scene: Scene) -> None:
         faults = scene.ct.faults
         before = {name: getattr(faults, name) for name in switches}
         for name, value in switches.items():
             setattr(faults, name, value)
+        if cut:
+            scene.proxy.cut()
         await scene.for_a_while()
         for name, value in before.items():
             setattr(faults, name, value)
@@ -104,6 +108,15 @@ async def restart(scene: Scene) -> None:
     scene.ct.faults.refuse_connections = False
 
 
+async def server_half_open(scene: Scene) -> None:
+    """The server hears nothing and says nothing. What it did not say is lost, so it does not come back on the same connection."""
+    await server(half_open=True)(scene)
+    await scene.ct.faults.cut()
+
+
+SILENT: Final = "server: executes orders without a word"
+"""The one accident by which events are lost on a connection that stands: the server keeps them from whoever asked."""
+
 ACCIDENTS: dict[str, Accident] = {
     "line: reset": cut(),
     "line: ended in order": cut(ending="finish"),
@@ -116,20 +129,20 @@ ACCIDENTS: dict[str, Accident] = {
     "line: half-open": line(half_open=True),
     "line: stalled": line(deaf_to_client=True, deaf_to_server=True),
     "line: deaf to the client": line(deaf_to_client=True),
-    "line: refused": line(refuse=True),
-    "line: unaccepted": line(unaccepted=True),
-    "line: blackhole": line(blackhole=True),
-    "line: garbage in every connection": line(garbage_to_client=100),
+    "line: refused": line(cut=True, refuse=True),
+    "line: unaccepted": line(cut=True, unaccepted=True),
+    "line: blackhole": line(cut=True, blackhole=True),
+    "line: garbage in every connection": line(cut=True, garbage_to_client=100),
     "server: restart": restart,
     "server: accounts drop": accounts_drop,
-    "server: accepts and closes": server(accept_and_close=True),
-    "server: hangs": server(tls_hang=True),
-    "server: half-open": server(half_open=True),
+    "server: accepts and closes": server(cut=True, accept_and_close=True),
+    "server: hangs": server(cut=True, tls_hang=True),
+    "server: half-open": server_half_open,
     "server: deaf": server(stop_reading=True),
     "server: no route": server(cant_route=True),
     "server: no heartbeats": server(no_heartbeats=True),
     "server: no answers": server(unanswered_requests=True),
-    "server: executes orders without a word": server(orders_unanswered="executed"),
+    SILENT: server(orders_unanswered="executed"),
     "server: drops orders without a word": server(orders_unanswered="dropped"),
     "server: unreadable replies": server(undecodable_replies=True),
     "server: replies of another type": server(wrong_reply_type=True),

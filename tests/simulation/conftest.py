@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-DEFAULT = "2"
+DEFAULT = "4"
 
 
 def chosen(text: str) -> range:

@@ -82,6 +82,61 @@ def test_timers_of_one_moment_and_of_almost_one_all_fire_however_late_it_is(days
     assert run_simulation(scenario) == 3
 
 
+def test_timers_of_one_moment_fire_in_the_order_in_which_they_were_set() -> None:
+    async def scenario(world: World) -> list[int]:
+        fired: list[int] = []
+        timers = [world.clock.call_at(5.0, lambda number=number: fired.append(number)) for number in range(100)]  # type: ignore[misc]
+        timers[50].cancel()
+        world.clock.call_at(4.0, timers[51].cancel)
+        world.clock.call_at(5.0, timers[99].cancel)  # behind it, and so too late
+        await world.clock.advance(10)
+        return fired
+
+    assert run_simulation(scenario) == [number for number in range(100) if number not in (50, 51)]
+
+
+def test_a_timer_taken_back_in_its_own_moment_does_not_fire() -> None:
+    async def scenario(world: World) -> list[str]:
+        fired: list[str] = []
+        world.clock.call_at(5.0, lambda: second.cancel())
+        second = world.clock.call_at(5.0, lambda: fired.append("second"))
+        world.clock.call_at(5.0, lambda: fired.append("third"))
+        await world.clock.advance(10)
+        return fired
+
+    assert run_simulation(scenario) == ["third"]
+
+
+def test_deadlines_that_are_taken_back_do_not_pile_up() -> None:
+    async def scenario(world: World) -> int:
+        for _ in range(10_000):
+            async with deadline(world.clock, 1e9):
+                await asyncio.sleep(0.001)
+        selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]  # where the timers are
+        return len(selector._timers)
+
+    assert run_simulation(scenario) <= 1001
+
+
+def test_a_timer_that_is_due_fires_also_while_others_never_wait() -> None:
+    async def scenario(world: World) -> bool:
+        fired: list[bool] = []
+        asyncio.get_running_loop().call_later(0, fired.append, True)
+        while not fired:
+            await asyncio.sleep(0)
+        return fired[0]
+
+    assert run_simulation(scenario)
+
+
+def test_a_closed_loop_takes_no_timers() -> None:
+    async def scenario(world: World) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        run_simulation(scenario).call_later(1, print)
+
+
 def test_the_wall_clock_begins_where_it_is_told_and_can_be_set() -> None:
     async def scenario(world: World) -> list[float]:
         seen = [world.clock.wall()]
@@ -260,6 +315,20 @@ def test_it_says_so_when_somebody_never_waits(monkeypatch: pytest.MonkeyPatch) -
     async def scenario(world: World) -> None:
         while True:
             await asyncio.sleep(0)
+
+    with pytest.raises(Stalled, match="something never waits"):
+        run_simulation(scenario)
+
+
+def test_it_says_so_when_a_timer_is_set_in_the_past_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "BUSY_LIMIT", 1000)
+
+    async def scenario(world: World) -> None:
+        def again() -> None:
+            world.clock.call_at(world.clock.monotonic() - 1, again)
+
+        again()
+        await world.clock.advance(1)
 
     with pytest.raises(Stalled, match="something never waits"):
         run_simulation(scenario)

@@ -3,43 +3,58 @@
 A bot reads, trades and listens through a fault proxy; the market ticks on weekdays; every Saturday the servers are maintained; and again
 and again there is an accident. Whenever it has been calm for long enough all must be well: READY, every account authorised, one
 connection, not a task or a socket more than at the start. At the end the bot's account of its orders is compared with the server's.
+
+What a year leaves out, so that one takes seconds: TLS (every byte goes over plain TCP through the proxy), heartbeats every ten seconds
+(one every two hours; weeks and months of their own have closer ones), a busy market (some prices a day), more than one session and one
+process, and stores that fail. Tests of their own have those.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import tradesession
-from tests.simulation.accidents import ACCIDENTS, MINUTE, Scene
+from tests.simulation.accidents import ACCIDENTS, MINUTE, SILENT, Scene
 from tradesession import ctrader
 from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
-from tradesession.hooks import Record, TokenRotated
+from tradesession.hooks import Record, RenewalFailed, TokenRotated
 from tradesession.sandbox import FaultProxy, Sandbox
 from tradesession.sandbox.simulation import World
+from tradesession.secrets import Secret
+from tradesession.tokens.stores.memory import MemoryStore
+from tradesession.tokens.token import Token
 
-DAY = 86400.0
+HOUR, DAY = 3600.0, 86400.0
+LATENCY = 0.05
+"""Of the server's answers, in seconds: so long there is something under way that can be lost."""
 POINT = Decimal("0.00001")
 FILLED = (pb.ProtoOAExecutionType.ORDER_FILLED, pb.ProtoOAExecutionType.ORDER_PARTIAL_FILL)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often things happen. Heartbeats are what costs, so they are rare unless a test is about them: they prove nothing more."""
+    """How often things happen. What costs is what is sent: heartbeats are rare unless a test is about them, and so are quiet prices."""
 
     days: float = 365.0
-    heartbeat: float = 300.0
+    heartbeat: float = 7200.0
     accidents_a_week: float = 2.0
-    orders_a_day: float = 3.0
-    ticks_a_day: float = 10.0
+    orders_a_day: float = 1.0
+    ticks_a_day: float = 4.0
+    reads_a_day: float = 0.5
+    token_life: int = 30 * 86400
+    keeps_records: bool = False
+    without: tuple[str, ...] = ()
+    """Accidents that do not happen."""
 
     @property
     def liveness(self) -> float:
@@ -61,6 +76,8 @@ class Log:
     orders: dict[str, str] = field(default_factory=dict)
     """How each order ended for the bot, by its clientOrderId; what was unknown at first, as it was settled."""
     rotations: int = 0
+    consents: int = 0
+    """How often a person had to give consent again, because an answer that held the pair was lost."""
     quotes: int = 0
     fills: int = 0
     gaps: int = 0
@@ -68,30 +85,36 @@ class Log:
     checks: int = 0
     grown: dict[str, int] = field(default_factory=dict)
     """Classes of which there are more objects at the end than after the first weeks, and by how many."""
-    lines: list[tuple[float, str]] = field(default_factory=list)
-    """Every record of the session's hooks, with its moment."""
+    records: list[tuple[float, Record]] = field(default_factory=list)
+    """Every record of the session's hooks, with its moment, when the Pace says so."""
 
 
 class Year:
     """One year in a running world."""
 
-    def __init__(self, world: World, sandbox: Sandbox, proxy: FaultProxy, session: ctrader.Session, pace: Pace, log: Log) -> None:
+    def __init__(
+        self, world: World, sandbox: Sandbox, proxy: FaultProxy, session: ctrader.Session, store: MemoryStore, pace: Pace, log: Log
+    ) -> None:
         self.world = world
         self.clock = world.clock
         self.ct = sandbox.ctrader
         self.proxy = proxy
         self.session = session
+        self.store = store
+        self.person_needed = asyncio.Event()
         self.pace = pace
         self.log = log
         self.end = self.clock.monotonic() + pace.days * DAY
+        self._numbers = itertools.count(1)
         self._disturbed = 0
         self._calm_since = self.clock.monotonic()
+        self._is_silent = self._was_silent = False
         self._price = Decimal("2.00000")  # above what any walk of the sandbox begins with
         self._at_first: tuple[int, int] = (0, 0)
 
     async def live(self) -> None:
         """From the first day to the last, and what must hold at the end."""
-        listeners = [self._hear_quotes(), self._hear_executions(), self._hear_changes()]
+        listeners = [self._hear_quotes(), self._hear_executions(), self._hear_changes(), self._give_consent()]
         actors = [self._read(), self._order(), self._close_positions(), self._market(), self._weekends(), self._accidents(), self._watch()]
         async with asyncio.TaskGroup() as group:
             listening = [group.create_task(one) for one in listeners]
@@ -120,32 +143,41 @@ class Year:
 
     async def _read(self) -> None:
         chance = self._chance("reads")
-        while await self._pause(chance, 1):
+        while await self._pause(chance, self.pace.reads_a_day):
             account = chance.choice(self.session.accounts)
             await self._ask(pb.ProtoOATraderReq(ctidTraderAccountId=account.id), 60)
 
     async def _order(self) -> None:
-        """Half of the orders are filled at once, the others by a later price, whatever has become of the session by then."""
-        chance, number = self._chance("orders"), 0
+        chance = self._chance("orders")
         while await self._pause(chance, self.pace.orders_a_day):
-            number += 1
-            order = pb.ProtoOANewOrderReq(
-                ctidTraderAccountId=chance.choice(self.session.accounts[:2]).id,  # of the broker whose prices tick
-                symbolId=1,
-                orderType=pb.ProtoOAOrderType.MARKET,
-                tradeSide=pb.ProtoOATradeSide.BUY,
-                volume=100_000,
-                clientOrderId=f"order {number}",
-            )
-            if chance.random() < 0.5:
-                order.orderType = pb.ProtoOAOrderType.STOP
-                order.stopPrice = float(self._price + 10 * POINT + POINT * chance.randint(1, 10))
-            outcome, _ = await self._ask(order, chance.choice((1, 10, 300)))
-            self.log.orders[order.clientOrderId] = outcome
+            await self._place_an_order(chance)
+
+    async def _place_an_order(self, chance: random.Random) -> None:
+        """Half of the orders are filled at once, the others by a later price, whatever has become of the session by then."""
+        order = pb.ProtoOANewOrderReq(
+            ctidTraderAccountId=chance.choice(self.session.accounts[:2]).id,  # of the broker whose prices tick
+            symbolId=1,
+            orderType=pb.ProtoOAOrderType.MARKET,
+            tradeSide=pb.ProtoOATradeSide.BUY,
+            volume=100_000,
+            clientOrderId=f"order {next(self._numbers)}",
+        )
+        if chance.random() < 0.5:
+            order.orderType = pb.ProtoOAOrderType.STOP
+            order.stopPrice = float(self._price + 10 * POINT + POINT * chance.randint(1, 10))
+        outcome, _ = await self._ask(order, chance.choice((1, 10, 300)))
+        self.log.orders[order.clientOrderId] = outcome
+
+    async def _trouble(self, chance: random.Random) -> None:
+        """Whatever goes wrong, orders are on their way and prices move just then, and for some minutes after."""
+        for _ in range(chance.randint(1, 4)):
+            await self.clock.advance(chance.choice((0.0, chance.uniform(0, 2 * LATENCY), chance.uniform(0, 5 * MINUTE))))
+            self._tick()
+            await self._place_an_order(chance)
 
     async def _close_positions(self) -> None:
         chance = self._chance("closing")
-        while await self._pause(chance, 1):
+        while await self._pause(chance, self.pace.reads_a_day):
             account = chance.choice(self.session.accounts)
             _, book = await self._ask(pb.ProtoOAReconcileReq(ctidTraderAccountId=account.id), 60)
             for position in book.position if book is not None else ():
@@ -169,14 +201,17 @@ class Year:
         return outcome, reply
 
     async def _settle(self, unknown: tradesession.OutcomeUnknown) -> str:
-        """Ask until there is an answer, as a careful bot does."""
+        """Ask until there is an answer, when the session is READY, and less and less often: it may stand on a dead line for hours."""
+        pause = MINUTE
         while True:
+            await self.session.ready()
             try:
                 settlement: ctrader.Settlement = await unknown.settle()
             except tradesession.SessionClosed:
                 raise
             except tradesession.Error:
-                await self.clock.advance(MINUTE)
+                await self.clock.advance(pause)
+                pause = min(2 * pause, 60 * MINUTE)
             else:
                 return settlement.outcome.value
 
@@ -204,6 +239,8 @@ class Year:
                 elif event.executionType in FILLED:
                     self.log.fills += 1
                     deal = event.deal.dealId
+                    may_skip = may_skip or self._is_silent or self._was_silent
+                    self._was_silent = self._is_silent
                     assert deal >= last, f"deal {deal} after deal {last}"
                     assert may_skip or deal <= last + 1, f"nothing between deals {last} and {deal}, and no Gap"
                     last, may_skip = deal, False
@@ -212,6 +249,22 @@ class Year:
         async for change in self.session.changes():
             self.log.reconnects += change.after is tradesession.SessionState.READY
 
+    async def _give_consent(self) -> None:
+        """A person does when asked, some time later. It must not be for nothing: the pair that is stored works no more."""
+        while True:
+            await self.person_needed.wait()
+            async with self._accident("consent", self._chance(f"consent {self.log.consents}")):
+                await self.clock.advance(HOUR)
+                self.person_needed.clear()
+                stored = await self.store.load(self.session.config.slot)
+                assert stored is not None
+                good = [Secret(grant.refresh_token) for grant in self.ct.state.grants if not grant.revoked]
+                assert stored.token.refresh not in good, f"a person was asked for, and the pair is good: {stored.cause}"
+                self.log.consents += 1
+                grant = self.ct.grant(expires_in=self.pace.token_life)
+                pair = Token(access=Secret(grant.access_token), refresh=Secret(grant.refresh_token), issued_at=self.clock.wall())
+                await self.store.put(self.session.config.slot, pair, force=True)
+
     # --- the world ---------------------------------------------------------------------------------------------------------------
 
     async def _market(self) -> None:
@@ -219,8 +272,11 @@ class Year:
         chance = self._chance("market")
         while await self._pause(chance, self.pace.ticks_a_day):
             if self._weekday() < 5:
-                self._price += POINT
-                self.ct.feed.tick("EURUSD", bid=self._price, ask=self._price + 10 * POINT)
+                self._tick()
+
+    def _tick(self) -> None:
+        self._price += POINT
+        self.ct.feed.tick("EURUSD", bid=self._price, ask=self._price + 10 * POINT)
 
     def _weekday(self) -> float:
         """0 is Monday 00:00, 6.99 Sunday night; the epoch was a Thursday."""
@@ -231,10 +287,10 @@ class Year:
         chance, faults = self._chance("weekends"), self.ct.faults
         while (pause := ((5.25 - self._weekday()) % 7) * DAY + 1) + self.clock.monotonic() < self.end:
             await self.clock.advance(pause)
-            with self._accident("weekend"):
+            async with self._accident("weekend", chance):
                 faults.client_disconnect("maintenance")
                 faults.refuse_connections = True
-                await self.clock.advance(chance.uniform(0, 30 * MINUTE))
+                await self.clock.advance(chance.uniform(0, 5 * MINUTE))
                 faults.refuse_connections = False
                 seconds = chance.uniform(0, 4 * 3600)
                 faults.maintenance(seconds)
@@ -244,18 +300,25 @@ class Year:
     async def _accidents(self) -> None:
         scene = Scene(self.ct, self.proxy, self.clock, self._chance("accidents"))
         while await self._pause(scene.chance, self.pace.accidents_a_week / 7):
-            name = scene.chance.choice(list(ACCIDENTS))
-            with self._accident(name):
+            name = scene.chance.choice([name for name in ACCIDENTS if name not in self.pace.without])
+            async with self._accident(name, scene.chance):
                 await ACCIDENTS[name](scene)
 
-    @contextmanager
-    def _accident(self, name: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _accident(self, name: str, chance: random.Random) -> AsyncIterator[None]:
         self.log.accidents[name] += 1
         self._disturbed += 1
+        self._is_silent = self._is_silent or name == SILENT
+        trouble = asyncio.create_task(self._trouble(random.Random(chance.random())), name="trouble")
+        await self.clock.advance(chance.uniform(0, LATENCY))
         try:
             yield
+            await trouble
         finally:
+            trouble.cancel()
             self._disturbed -= 1
+            if name == SILENT:
+                self._is_silent, self._was_silent = False, True
             self._calm_since = self.clock.monotonic()
 
     # --- what must hold ------------------------------------------------------------------------------------------------------------
@@ -292,8 +355,10 @@ class Year:
     def _check_books(self) -> None:
         """Nothing was done twice, and everything ended as the bot was told."""
         state, orders = self.ct.state, self.log.orders
-        assert max(state.exchanges.values(), default=0) <= 1, "a refresh token was shown twice"
-        assert state.rotations == self.log.rotations
+        again = [count for count in state.exchanges.values() if count > 1]
+        assert len(again) <= self.log.consents, "a refresh token was shown again although its answer was not lost"
+        assert max(again, default=0) <= 10, "a refresh token was shown again and again"  # with growing pauses, through an accident
+        assert state.rotations == self.log.rotations, "each of them was told, a new consent in place of each that was lost"
         executed = Counter(order.clientOrderId for account in self.ct.accounts for order in self.ct.book(account).orders.values())
         assert state.requests["ProtoOANewOrderReq"] <= len(orders)
         for name, outcome in orders.items():
@@ -302,11 +367,12 @@ class Year:
 
 
 def _population() -> Counter[str]:
-    """Objects of the library and of asyncio, by their class; without the sandbox's memory of orders and requests."""
+    """Objects of the library and of asyncio, by their class; without messages, of which the sandbox remembers thousands."""
     gc.collect()
     kinds = (f"{type(item).__module__}.{type(item).__qualname__}" for item in gc.get_objects())
+    others = (".sandbox.ctrader.", ".ctrader.wire.")
     return Counter(
-        kind for kind in kinds if kind.startswith(("tradesession.", "asyncio.", "_asyncio.")) and ".sandbox.ctrader." not in kind
+        kind for kind in kinds if kind.startswith(("tradesession.", "asyncio.", "_asyncio.")) and not any(one in kind for one in others)
     )
 
 
@@ -314,18 +380,34 @@ async def live(world: World, pace: Pace) -> Log:
     """A year from nothing: sandbox, proxy, session, and everything closed at the end."""
     log = Log()
 
+    years: list[Year] = []
+
     def note(record: Record) -> None:
+        if isinstance(record, RenewalFailed) and record.needs_person:
+            years[0].person_needed.set()
         log.rotations += isinstance(record, TokenRotated)
-        log.lines.append((world.clock.monotonic(), str(record)))
+        if pace.keeps_records:
+            log.records.append((world.clock.monotonic(), record))
 
     async with Sandbox(seed=world.seed, clock=world.clock, plain=True) as sandbox:
         ct = sandbox.ctrader
         ct.feed.pause()
         ct.settings.check_money = False
+        ct.settings.latency = LATENCY
         ct.settings.heartbeat_after, ct.settings.idle_timeout = 2.6 * pace.heartbeat, 3.3 * pace.heartbeat
         assert ct.demo.plain_port is not None
         async with FaultProxy(ct.demo.host, ct.demo.plain_port, clock=world.clock, seed=world.seed) as proxy:
-            config = ct.config(plaintext=True, heartbeat_interval=pace.heartbeat, liveness_timeout=pace.liveness, **proxy.endpoint())
+            grant, store = ct.grant(expires_in=pace.token_life), MemoryStore(clock=world.clock)
+            config = ct.config(
+                plaintext=True,
+                heartbeat_interval=pace.heartbeat,
+                liveness_timeout=pace.liveness,
+                access_token=grant.access_token,
+                refresh_token=grant.refresh_token,
+                store=store,
+                **proxy.endpoint(),
+            )
             async with tradesession.connect(config, hooks=[note]) as session:
-                await Year(world, sandbox, proxy, session, pace, log).live()
+                years.append(Year(world, sandbox, proxy, session, store, pace, log))
+                await years[0].live()
     return log

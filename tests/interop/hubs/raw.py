@@ -12,12 +12,33 @@ from yarl import URL
 
 from tests.interop.hubs.servers import HubServer
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds for anything that a server is to do."""
 
 HANDSHAKE: Final = {"protocol": "json", "version": 1}
 
 Record = dict[str, Any]
+
+FAILED: Final = "Failed to invoke '{}' due to an error on the server."
+UNEXPECTED: Final = "An unexpected error occurred invoking '{}' on the server."
+BROKEN: Final[Record] = {"type": 7, "error": "Connection closed with an error.", "allowReconnect": True}
+"""What ends a connection of which a record cannot be read."""
+
+
+def call(target: str, *arguments: object, invocation_id: str = "1", kind: int = 1, **more: object) -> Record:
+    return {"type": kind, "invocationId": invocation_id, "target": target, "arguments": list(arguments), **more}
+
+
+def stream(target: str, *arguments: object, invocation_id: str = "1", **more: object) -> Record:
+    return call(target, *arguments, invocation_id=invocation_id, kind=4, **more)
+
+
+def item(value: object, invocation_id: str = "1") -> Record:
+    return {"type": 2, "invocationId": invocation_id, "item": value}
+
+
+def done(invocation_id: str = "1", **more: object) -> Record:
+    return {"type": 3, "invocationId": invocation_id, **more}
 
 
 def text_of(*records: Record | str) -> str:
@@ -117,6 +138,11 @@ class RawHub:
         if hub != "mt4_v1":
             assert (await raw.next_of(1))["target"] == "OnConnectionStatus"
         return raw
+
+    async def stateful(self) -> tuple[str, RawSocket]:
+        """A connection with stateful reconnect: the query that names it, and its socket."""
+        query = f"id={(await self.negotiate('negotiateVersion=1&useStatefulReconnect=true'))['connectionToken']}"
+        return query, await self.shaken(query, version=2)
 
     async def refusal(self, query: str = "", *, bearer: str | None = "its own") -> tuple[int, str | None]:
         """The status, and the challenge, that the opening of a socket is refused with."""

@@ -6,6 +6,7 @@ run.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import subprocess
@@ -21,7 +22,12 @@ from tradesession.secrets import Secret
 HUBPEER: Final = Path(__file__).parents[4] / "shared" / "peers" / "hubpeer"
 """Microsoft's own server; the first start unpacks it."""
 
+SANDBOX: Final = Path(__file__).with_name("sandbox_peer.py")
+"""Ours, with the options and levers of the other."""
+
 START_TIMEOUT: Final = 90.0
+VACANT_TIMEOUT: Final = 30.0
+"""Twice as long as a stateful connection is kept without a socket."""
 
 
 class HubServer:
@@ -29,6 +35,7 @@ class HubServer:
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.base_url: str = facts["base_url"]
+        self._levers: str = facts.get("levers", self.base_url)
         self.facts = facts
 
     def hub(self, name: str = "mt4_v2", *, prefix: str = "") -> str:
@@ -46,9 +53,18 @@ class HubServer:
 
     async def stats(self) -> dict[str, int]:
         """What has happened so far; what never did is missing."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.base_url}/_peer/stats") as reply:
+        async with aiohttp.ClientSession() as session, session.get(f"{self._levers}/_peer/stats") as reply:
             counts: dict[str, int] = await reply.json()
             return counts
+
+    async def vacant(self) -> None:
+        """Wait until nothing is connected any more, since a lever would act on what an earlier test has left as well."""
+        try:
+            async with asyncio.timeout(VACANT_TIMEOUT):
+                while (await self.stats()).get("open"):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pytest.fail("a connection of an earlier test stays open: a test that leaves one needs a server of its own")
 
     async def revoke(self) -> None:
         """Every bearer issued so far is refused from now on."""
@@ -64,7 +80,7 @@ class HubServer:
 
     async def drop(self) -> None:
         """Reset each socket."""
-        await self._pull("drop", statuses=(204, 500))  # 500 where a connection has no socket at this moment
+        await self._pull("drop")
 
     async def status(self, *, connected: bool) -> None:
         """Push OnConnectionStatus to every client."""
@@ -77,60 +93,61 @@ class HubServer:
     async def ask(self, target: str, question: str) -> list[dict[str, Any]]:
         """Ask every client of the MT4 v2 hub, and wait for the answers."""
         answers: list[dict[str, Any]] = await self._pull(f"ask?target={target}&question={question}")
-        return [answer for answer in answers if "does not exist" not in answer.get("error", "")]  # it counts those that it refused
+        return answers
 
-    async def _pull(self, lever: str, body: Any = None, *, statuses: tuple[int, ...] = (200, 204)) -> Any:
-        async with aiohttp.ClientSession() as session, session.post(f"{self.base_url}/_peer/{lever}", json=body) as reply:
-            assert reply.status in statuses, reply.status
+    async def _pull(self, lever: str, body: Any = None) -> Any:
+        async with aiohttp.ClientSession() as session, session.post(f"{self._levers}/_peer/{lever}", json=body) as reply:
+            assert reply.status in (200, 204), f"{lever} was answered with {reply.status}: are there connections of another test?"
             return await reply.json() if reply.status == 200 else None
 
 
 class Servers:
-    """Starts servers of one make, one for each set of options."""
+    """Starts servers of one make, one for each set of options. Whoever gets one has it for itself: the last one's connections are gone."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, *program: str | Path) -> None:
         self._program = program
         self._running: dict[tuple[str, ...], tuple[subprocess.Popen[bytes], HubServer]] = {}
 
-    def get(self, *options: str) -> HubServer:
-        """The server with these options."""
+    async def get(self, *options: str, vacant: bool = True) -> HubServer:
+        """The server with these options; without `vacant` perhaps with connections of earlier tests."""
         if options not in self._running:
-            self._running[options] = self._start(options)
-        return self._running[options][1]
+            self._running[options] = await asyncio.to_thread(self._start, options)
+        server = self._running[options][1]
+        if vacant:
+            await server.vacant()
+        return server
 
-    def restart(self, server: HubServer, *, gently: bool = True) -> HubServer:
+    async def restart(self, server: HubServer) -> None:
         """End this server and start one like it at the same address."""
         options = next(options for options, (_, running) in self._running.items() if running is server)
         process, _ = self._running.pop(options)
-        _stop(process, gently=gently)
         port = server.base_url.rpartition(":")[2]
-        started, again = self._start((*options, "--port", port))
-        self._running[options] = (started, again)
-        return again
+        await asyncio.to_thread(_stop, process)
+        self._running[options] = await asyncio.to_thread(self._start, (*options, "--port", port))
 
     def stop(self) -> None:
         """End them all."""
         for process, _ in self._running.values():
-            _stop(process, gently=True)
+            process.terminate()
+        for process, _ in self._running.values():
+            _stop(process)
         self._running.clear()
 
     def _start(self, options: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], HubServer]:
         place = () if "--port" in options else ("--port", "0")
-        process = subprocess.Popen([self._program, *place, *options], stdout=subprocess.PIPE)
+        process = subprocess.Popen([*self._program, *place, *options], stdout=subprocess.PIPE)
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
         line = process.stdout.readline() if ready else b""
         if not line:
-            _stop(process, gently=False)
-            pytest.fail(f"{self._program.name} {' '.join(options)} did not start within {START_TIMEOUT:g} s")
+            process.kill()
+            _stop(process)
+            pytest.fail(f"{self._program[-1]} {' '.join(options)} did not start within {START_TIMEOUT:g} s")
         return process, HubServer(json.loads(line))
 
 
-def _stop(process: subprocess.Popen[bytes], *, gently: bool) -> None:
-    if gently:
-        process.terminate()
-    else:
-        process.kill()
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
     process.wait(START_TIMEOUT)
     if process.stdout is not None:
         process.stdout.close()

@@ -7,29 +7,9 @@ import json
 
 import pytest
 
-from tests.interop.hubs.raw import RawHub, RawSocket, Record, text_of
+from tests.interop.hubs.raw import BROKEN, FAILED, UNEXPECTED, RawHub, RawSocket, Record, call, done, item, stream, text_of
 
 pytestmark = pytest.mark.interop
-
-FAILED = "Failed to invoke '{}' due to an error on the server."
-UNEXPECTED = "An unexpected error occurred invoking '{}' on the server."
-BROKEN = {"type": 7, "error": "Connection closed with an error.", "allowReconnect": True}
-
-
-def call(target: str, *arguments: object, invocation_id: str = "1", kind: int = 1, **more: object) -> Record:
-    return {"type": kind, "invocationId": invocation_id, "target": target, "arguments": list(arguments), **more}
-
-
-def stream(target: str, *arguments: object, invocation_id: str = "1", **more: object) -> Record:
-    return call(target, *arguments, invocation_id=invocation_id, kind=4, **more)
-
-
-def item(value: object, invocation_id: str = "1") -> Record:
-    return {"type": 2, "invocationId": invocation_id, "item": value}
-
-
-def done(invocation_id: str = "1", **more: object) -> Record:
-    return {"type": 3, "invocationId": invocation_id, **more}
 
 
 # --- calls ----------------------------------------------------------------------------------------------------------------------------
@@ -265,6 +245,6 @@ async def test_the_server_pings_and_a_silent_client_stays_until_it_has_pinged(qu
     *pings, last = await once.rest()
     assert all(ping == {"type": 6} for ping in pings)
     assert (last, once.socket.close_code) == (BROKEN, 1000)
-    assert 1.4 < asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began > 1.9
     await silent.next_of(6)
     assert await silent.answer(call("Echo", 1)) == done(result=1)

@@ -8,7 +8,8 @@ import re
 import aiohttp
 import pytest
 
-from tests.interop.hubs.raw import HANDSHAKE, RawHub, RawSocket, Record, text_of
+from tests.interop.hubs.raw import HANDSHAKE, PATIENCE, RawHub, RawSocket, Record, text_of
+from tests.interop.hubs.servers import HubServer, Servers
 
 pytestmark = pytest.mark.interop
 
@@ -100,7 +101,7 @@ async def test_an_id_has_one_socket_and_ends_with_it(raw: RawHub) -> None:
     assert (await raw.refusal(query))[0] == 409
     await socket.socket.close()
     seen = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (status := (await raw.refusal(query))[0]) != 404:
             seen.add(status)
     assert seen <= {409}
@@ -142,9 +143,11 @@ async def test_another_beginning_is_refused(raw: RawHub, first: Record | str, er
     assert await until_closed(socket) == ([{"error": error}], 1000)
 
 
-async def test_no_handshake_at_all_is_cancelled_in_time(quick_raw: RawHub) -> None:
-    socket = await quick_raw.open()
-    assert await until_closed(socket) == ([{"error": "Handshake was canceled."}], 1000)
+async def test_no_handshake_at_all_is_cancelled_in_time(servers: Servers) -> None:
+    server = await servers.get("--handshake-timeout", "1")
+    async with RawHub(server, (await server.token()).reveal()) as raw:
+        socket = await raw.open()
+        assert await until_closed(socket) == ([{"error": "Handshake was canceled."}], 1000)
 
 
 async def test_a_call_in_the_message_of_the_handshake_is_served(raw: RawHub) -> None:
@@ -154,11 +157,12 @@ async def test_a_call_in_the_message_of_the_handshake_is_served(raw: RawHub) -> 
     assert await socket.next_of(3) == {"type": 3, "invocationId": "1", "result": 7}
 
 
-async def test_a_hub_that_refuses_says_so_behind_the_handshake(raw: RawHub) -> None:
-    facts = raw.server.facts
-    socket = await raw.open(url=raw.server.hub().replace(facts["mt4_platform"], facts["mt5_platform"]))
-    await socket.send(HANDSHAKE)
-    records, code = await until_closed(socket)
+async def test_a_hub_that_refuses_says_so_behind_the_handshake(refusing_server: HubServer) -> None:
+    facts = refusing_server.facts
+    async with RawHub(refusing_server, (await refusing_server.token()).reveal()) as raw:
+        socket = await raw.open(url=refusing_server.hub().replace(facts["mt4_platform"], facts["mt5_platform"]))
+        await socket.send(HANDSHAKE)
+        records, code = await until_closed(socket)
     assert records[0] == {}
     assert records[1] == {"type": 7, "error": "Connection closed with an error. HubException: unknown trade platform"}
     assert (len(records), code) == (2, 1000)
