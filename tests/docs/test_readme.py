@@ -1,4 +1,4 @@
-"""The README's Python: every block passes mypy strict as it stands and runs against the sandbox."""
+"""The README's Python about cTrader: every block passes mypy strict as it stands and runs against the sandbox."""
 
 import ast
 import asyncio
@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 import tradesession
+from tests.docs.test_platform_pages import OTHER, blocks_of
 from tradesession import ctrader
 from tradesession.ctrader.messages import ProtoOAClosePositionReq
 from tradesession.sandbox import Sandbox
 
 README = Path(__file__).parents[2] / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+HUB = "async with signalr.connect("
+"""What the block about any hub has; test_signalr has that one."""
+BLOCKS = [block for block in blocks_of(README) if not OTHER.search(block) and HUB not in block]
 PROGRAMS = [block for block in BLOCKS if "asyncio.run" in block]
 TESTS = [block for block in BLOCKS if "async def test_" in block]
 SNIPPETS = [block for block in BLOCKS if block not in PROGRAMS + TESTS]
@@ -50,7 +53,7 @@ def test_every_block_passes_mypy_strict(tmp_path: Path) -> None:
     whole = [snippets]
     for number, block in enumerate(PROGRAMS + TESTS):
         whole.append(tmp_path / f"block_{number}.py")
-        whole[-1].write_text(block if "import tradesession\n" in block else "import tradesession\n" + block)
+        whole[-1].write_text(block)
     # In a process of its own: its millions of objects would slow down every garbage collection of the tests behind it.
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *map(str, whole)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -76,7 +79,7 @@ async def test_the_ten_line_bot_prints_quotes(tmp_path: Path) -> None:
 
 
 async def test_the_test_of_a_bot_passes() -> None:
-    names: dict[str, object] = {"tradesession": tradesession}
+    names: dict[str, object] = {}
     exec(TESTS[0], names)
     test: Any = next(value for name, value in names.items() if name.startswith("test_"))
     await test()
