@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays: without it each look for leaks takes a millisecond and not fifty."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _the_same_jitter_each_time(request: pytest.FixtureRequest) -> None:
+    """Backoff and renewal draw from `random` where a test gives them nothing else; `--hypothesis-profile=explore` lets them vary."""
+    if request.config.getoption("--hypothesis-profile", None) != "explore":
+        random.seed(request.node.nodeid)
 
 
 @pytest.fixture(scope="session")
