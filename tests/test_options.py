@@ -15,8 +15,10 @@ from tradesession.options import (
     integers,
     keep_path,
     keep_secret,
+    option_names,
     read_options,
     readers,
+    refuse_unknown,
     require_above_zero,
     require_one_of,
     require_text,
@@ -154,3 +156,9 @@ def test_what_must_be_above_zero_is(delay: float) -> None:
     require_above_zero(Options(), "delay")
     with pytest.raises(ConfigurationError, match=f"^delay={delay:g} must be above 0$"):
         require_above_zero(Options(delay=delay), "delay")
+
+
+def test_an_option_that_does_not_exist_is_named_with_what_was_meant() -> None:
+    refuse_unknown("x.Config", ["name", "delay"], option_names(Options))
+    with pytest.raises(ConfigurationError, match=r"^dealy is no option of x\.Config; did you mean delay\?$"):
+        refuse_unknown("x.Config", ["name", "dealy"], option_names(Options))

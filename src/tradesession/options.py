@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -58,6 +58,11 @@ def suggestion(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(sorted(known))}"
 
 
+def option_names(config: type[DataclassInstance]) -> list[str]:
+    """The names of the options of a configuration."""
+    return [one.name for one in fields(config) if one.init]
+
+
 def readers(config: type[DataclassInstance], *without: str) -> dict[str, Callable[[str], Any]]:
     """How each option of a configuration is read, by the annotation of its field. `without` are those that no text can say."""
     return {one.name: _READERS.get(str(one.type), str) for one in fields(config) if one.init and one.name not in without}
@@ -78,6 +83,14 @@ def read_options(environ: Mapping[str, str], prefix: str, readers: Mapping[str, 
         except ValueError as error:
             raise ConfigurationError(f"{variable} does not hold what it should: {error}") from None
     return options
+
+
+def refuse_unknown(owner: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ConfigurationError for the first option that the `owner` does not have; it says which may have been meant."""
+    names = list(known)
+    for name in options:
+        if name not in names:
+            raise ConfigurationError(f"{name} is no option of {owner}; {suggestion(name, names)}")
 
 
 # --- checking: each takes a configuration that is being made, and the names of its options ---------------------------------------------

@@ -151,3 +151,8 @@ def test_a_copy_is_checked_anew() -> None:
 
 def test_a_file_of_authorities_may_be_a_path() -> None:
     assert config(ca_file=Path("/ca.pem")).ca_file == "/ca.pem"
+
+
+def test_an_option_that_does_not_exist_is_named_with_what_was_meant() -> None:
+    with pytest.raises(ConfigurationError, match=r"pasword is no option of b2core\.Config; did you mean password"):
+        Config.from_env({"TRADESESSION_B2CORE_BASE_URL": URL}, pasword="planted")

@@ -222,3 +222,8 @@ def test_what_is_missing_is_named(name: str) -> None:
 def test_a_variable_that_is_misspelt_or_cannot_be_read_is_named(variable: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         Config.from_env(environ(**{variable: "planted-9"}))
+
+
+def test_an_option_that_does_not_exist_is_named_with_what_was_meant() -> None:
+    with pytest.raises(ConfigurationError, match=r"enviroment is no option of ctrader\.Config; did you mean environment"):
+        Config.from_env(environ(), enviroment="live")

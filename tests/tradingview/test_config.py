@@ -139,7 +139,7 @@ def test_unknown_details_are_refused_by_name(files: KeyFiles, name: str, said: s
 
 
 def test_an_option_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="base_uri is no option"):
+    with pytest.raises(ConfigurationError, match=r"base_uri is no option of tradingview\.Config\.from_env; did you mean base_url"):
         Config.from_env(env(), base_uri="x")
 
 

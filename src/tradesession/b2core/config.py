@@ -19,7 +19,16 @@ from tradesession.b2core.platform import PlatformExchange
 from tradesession.b2core.signin import AskCode, Credentials, SignIn
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError
-from tradesession.options import keep_path, keep_secret, read_options, readers, require_above_zero, require_text
+from tradesession.options import (
+    keep_path,
+    keep_secret,
+    option_names,
+    read_options,
+    readers,
+    refuse_unknown,
+    require_above_zero,
+    require_text,
+)
 from tradesession.protocol.http import Pairs
 from tradesession.secrets import Secret, redact_url
 from tradesession.session.services import ChildPlan, Services, TokenPlan
@@ -115,9 +124,10 @@ class Config:
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
         """A Config from the variables `TRADESESSION_B2CORE_…`, one for each option in upper case (`…_BASE_URL`, `…_EMAIL`, …).
 
-        Lists are separated by commas. `options` go before the environment. Raises ConfigurationError for a variable with that
-        prefix that is no option, and for one that cannot be read.
+        Lists are separated by commas. `options` go before the environment. Raises ConfigurationError for a variable with that prefix, or
+        an option, that does not exist, and for one that cannot be read.
         """
+        refuse_unknown("b2core.Config", options, option_names(cls))
         found = read_options(os.environ if environ is None else environ, PREFIX, _READERS) | options
         for name, what in (
             ("base_url", "the address of the broker's B2Core"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from uuid import UUID
 
@@ -17,7 +17,17 @@ from tradesession.clock import Clock
 from tradesession.cplugin.grants import Client, Discovered
 from tradesession.cplugin.routing import PLACES, Environment, HubName, Place, hub_address
 from tradesession.errors import ConfigurationError
-from tradesession.options import keep_path, keep_secret, read_options, readers, require_above_zero, require_one_of, require_text, suggestion
+from tradesession.options import (
+    keep_path,
+    keep_secret,
+    option_names,
+    read_options,
+    readers,
+    refuse_unknown,
+    require_above_zero,
+    require_one_of,
+    require_text,
+)
 from tradesession.protocol.http import origin
 from tradesession.protocol.signalr.negotiation import BearerPlace
 from tradesession.secrets import Secret
@@ -113,10 +123,7 @@ class Config:
         and for one that cannot be read.
         """
         found = read_options(os.environ if environ is None else environ, PREFIX, _READERS)
-        known = [one.name for one in fields(cls) if one.init]
-        for name in options:
-            if name not in known:
-                raise ConfigurationError(f"{name} is no option of cplugin.Config; {suggestion(name, known)}")
+        refuse_unknown("cplugin.Config", options, option_names(cls))
         found.update(options)
         if not found.get("access_token"):
             for name in ("client_id", "client_secret"):

@@ -20,8 +20,10 @@ from tradesession.options import (
     integers,
     keep_path,
     keep_secret,
+    option_names,
     read_options,
     readers,
+    refuse_unknown,
     require_above_zero,
     require_one_of,
     require_text,
@@ -146,7 +148,7 @@ class Config:
         """A Config from the variables `TRADESESSION_CTRADER_…`, one for each option in upper case (`…_CLIENT_ID`, `…_HOST`, …).
 
         Lists are separated by commas (`…_ACCOUNTS`, or `…_ACCOUNT`; numbers also by spaces). `options` go before the environment. Raises
-        ConfigurationError for a variable with that prefix that is no option, and for one that cannot be read.
+        ConfigurationError for a variable with that prefix, or an option, that does not exist, and for one that cannot be read.
         """
         found = read_options(os.environ if environ is None else environ, PREFIX, _READERS)
         for singular, plural in (("account", "accounts"), ("login", "logins"), ("broker", "brokers")):
@@ -154,6 +156,7 @@ class Config:
                 if plural in found:
                     raise ConfigurationError(f"{PREFIX}{singular.upper()} and {PREFIX}{plural.upper()} are both set; leave one of them out")
                 found[plural] = found.pop(singular)
+        refuse_unknown("ctrader.Config", options, option_names(cls))
         found.update(options)
         for name in ("client_id", "client_secret"):
             if name not in found:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError, ReauthorizationRequired
-from tradesession.options import boolean, is_text, keep_path, read_options, require_above_zero
+from tradesession.options import boolean, is_text, keep_path, read_options, refuse_unknown, require_above_zero
 from tradesession.secrets import Secret
 from tradesession.session.services import Services, TokenPlan
 from tradesession.tokens.exchange import StaticExchange
@@ -103,8 +103,8 @@ class Config:
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
         """A Config from the variables `TRADESESSION_TRADINGVIEW_…`, one for each option of `from_options` in upper case.
 
-        `options` go before the environment. Raises ConfigurationError for a variable with that prefix that is no option, and for one that
-        cannot be read.
+        `options` go before the environment. Raises ConfigurationError for a variable with that prefix, or an option, that does not exist,
+        and for one that cannot be read.
         """
         return from_options(**read_options(os.environ if environ is None else environ, PREFIX, READERS) | options)
 
@@ -185,9 +185,8 @@ def from_options(**options: Any) -> Config:
     `passphrase` where needed); `login` and `password`; `token`. `variant` is tradingview or saxo; `grant_type`, `x5t`, `audience` and
     `assertion_lifetime` change details of it. Raises ConfigurationError, naming what is missing.
     """
+    refuse_unknown("tradingview.Config.from_env", options, (*READERS, "clock", "ssl_context"))
     given = {name: value for name, value in options.items() if value is not None}
-    if unknown := sorted(set(given) - set(READERS) - {"clock", "ssl_context"}):
-        raise ConfigurationError(f"{', '.join(unknown)} is no option of TradingView")
     if "base_url" not in given:
         raise ConfigurationError(f"base_url is not given ({PREFIX}BASE_URL); it is what /symbol_info is appended to on the broker's server")
     plain = {name: given[name] for name in (*_PLAIN, "clock", "ssl_context") if name in given}
