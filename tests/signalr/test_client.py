@@ -17,6 +17,7 @@ from tradesession.hooks import LateReply, Record
 from tradesession.sandbox.simulation import World, simulated
 from tradesession.session.states import SessionState
 from tradesession.signalr import CallLost, HubError
+from tradesession.tokens.changes import TokenChanges
 from tradesession.tokens.token import Token
 
 
@@ -358,10 +359,45 @@ async def test_a_loss_of_the_last_token_parks_the_session_until_another_one_come
             await asyncio.sleep(seconds)
             states.append(hub.state)
         requests = len(server.requests)
+        await source.reject(await source.get())  # as a renewal in time would replace it
         source.news.put_nowait(await source.get())
         await asyncio.sleep(1)
         assert [*states, hub.state] == [SessionState.PARKED, SessionState.PARKED, SessionState.READY]
         assert len(server.requests) == requests + 2
+
+
+@simulated()
+async def test_where_every_token_is_refused_one_is_renewed_and_the_session_stays_parked(world: World) -> None:
+    class Telling(Source):
+        """Tells of each token that it has had, as a TokenKeeper does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.listeners: list[TokenChanges] = []
+
+        async def get(self, min_ttl: float | None = None) -> Token:
+            before, token = self._token, await super().get(min_ttl)
+            if token is not before:
+                for listener in self.listeners:
+                    listener.tell(token)
+            return token
+
+        def changes(self) -> AsyncIterator[Token]:
+            self.listeners.append(TokenChanges())
+            return self.listeners[-1]
+
+    source = Telling()
+    async with LivingHub() as server, at(server, token=source, clock=world.clock) as hub:
+        before, server.answers[:] = len(server.requests), [401] * 1000
+        server.cut()
+        await asyncio.sleep(3600)
+        assert (hub.state, len(server.requests) - before) == (SessionState.PARKED, 2)
+        assert source.rejected == ["bearer-number-1"]
+        server.answers.clear()
+        await source.reject(await source.get())  # as a renewal in time would replace it
+        await source.get()
+        await asyncio.sleep(1)
+        assert hub.state is SessionState.READY
 
 
 # --- secrets --------------------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tradesession.clock import Clock
 from tradesession.errors import Error
 from tradesession.hooks import Hooks, LinkLost, Recovered, RetryPlanned, StateChanged, one_line
 from tradesession.protocol.backoff import Backoff
+from tradesession.secrets import Secret
 from tradesession.session.states import SessionState, check
 from tradesession.tasks import completed
 from tradesession.timing import sleep
@@ -31,6 +32,8 @@ class Line(ABC):
     name: str
     last_heard: float | None = None
     """When the connection that was lost was heard last, in wall-clock seconds; None where the line does not tell."""
+    refused: Secret | None = None
+    """The latest bearer that was refused in place of a refused one; None where the line does not tell."""
 
     @abstractmethod
     async def connect(self) -> None:
@@ -166,8 +169,9 @@ class Supervisor:
     async def _wait(self, pause: float | None, news: AsyncIterator[Token]) -> None:
         if pause is None:
             self._enter(SessionState.PARKED)
-            async for _ in news:
-                break
+            async for token in news:
+                if token.access != self.line.refused:  # else the attempt itself had it renewed: waiting for it would be no waiting at all
+                    break
             return
         self._hooks.emit(RetryPlanned(source=self.line.name, seconds=pause, failures=self._backoff.failures))
         self._enter(SessionState.BACKOFF)

@@ -303,7 +303,10 @@ class HubLine(Line):
             began, mark = mark, self.clock.monotonic()
             self._note(steps, name, mark - began)
 
-        opener = Opener(self.config, self.source, self.clock, done)
+        def refused(token: Token) -> None:
+            self.refused = token.access
+
+        opener = Opener(self.config, self.source, self.clock, done, refused)
         link = HubLink(self.config, opener, self, clock=self.clock, hooks=self._hooks, chance=self._chance)
         self._links.append(link)
         return link, steps

@@ -74,13 +74,25 @@ class _BearerRefused(Exception):
 
 
 class Opener:
-    """Opens sockets to one hub, one after the other. `on_step` is told of each step of `open` that is done: `negotiate`, `connect`."""
+    """Opens sockets to one hub, one after the other.
 
-    def __init__(self, config: Config, source: TokenSource, clock: Clock, on_step: Callable[[str], object] = lambda name: None) -> None:
+    `on_step` is told of each step of `open` that is done: `negotiate`, `connect`; `on_refused` of a token of the source that was refused
+    although it came in place of a refused one.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        source: TokenSource,
+        clock: Clock,
+        on_step: Callable[[str], object] = lambda name: None,
+        on_refused: Callable[[Token], object] = lambda token: None,
+    ) -> None:
         self._config = config
         self._source = source
         self._clock = clock
         self._on_step = on_step
+        self._on_refused = on_refused
         self._tls: ssl.SSLContext | None = None
         safe_origin(config.url)
 
@@ -120,6 +132,8 @@ class Opener:
             return await once(first)
         except _BearerRefused as refused:
             second = refused
+        if second.token is not None:
+            self._on_refused(second.token)
         raise second.error
 
     async def _bearer(self, place: Place, refused: _BearerRefused | None) -> tuple[Secret | None, Token | None]:
