@@ -80,9 +80,9 @@ async def sizes(trader: Trading, prepare: Prepare) -> dict[Direction, int]:
     """How many bytes a request and its answer take, without a cut."""
     case = await prepare(trader, 0)
     channel = trader.server.connections[0].channel
-    before = channel._received, channel._sent
+    before = channel.input.passed, channel.output.passed
     await trader.session.request(case.request)
-    return {"input": channel._received - before[0], "output": channel._sent - before[1]}
+    return {"input": channel.input.passed - before[0], "output": channel.output.passed - before[1]}
 
 
 async def cut(trader: Trading, case: Case, direction: Direction, place: int) -> str:

@@ -64,7 +64,7 @@ async def test_cut_at_every_byte_of_handshake_and_restore_it_is_ready_again(
         await turns()
         await well_again(sandbox, session)
         channel = sandbox.ctrader.connections[0].channel
-        whole = channel._sent if direction == "cut_output_after" else channel._received
+        whole = channel.output.passed if direction == "cut_output_after" else channel.input.passed
         before = tasks()
         for place in range(1, whole, stride):
             setattr(sandbox.ctrader.faults, direction, place)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tradesession.clock import Clock, TimerHandle
+from tradesession.clock import Clock
+from tradesession.sandbox.beat import Beat
 
 START: Final = 1_767_225_600.0
 """2026-01-01T00:00:00Z, from which numbered ticks count."""
@@ -76,8 +77,7 @@ class Feed:
         self._clock = clock
         self._walks = {name: _Walk(seed, instrument) for name, instrument in INSTRUMENTS.items()}
         self._listeners: dict[tuple[object, str | None], Listener] = {}
-        self._timer: TimerHandle | None = None
-        self._paused = False
+        self._beat = Beat(clock, lambda: self.interval, lambda: self._listeners, self.tick)
         self._last: dict[str, Tick] = {}
         self._time = 0.0
         self.numbered = False
@@ -97,13 +97,13 @@ class Feed:
     def listen(self, key: object, symbol: str | None, listener: Listener) -> None:
         """Tell the symbol's ticks, or with None all of them, from now on. Once for each key and symbol."""
         self._listeners[key, symbol] = listener
-        self._arm()
+        self._beat.arm()
 
     def leave(self, key: object, symbol: str | None) -> None:
         """Tell no more."""
         self._listeners.pop((key, symbol), None)
         if not self._listeners:
-            self._rest()
+            self._beat.rest()
 
     def leave_all(self, key: object) -> None:
         """Tell this key nothing any more."""
@@ -124,29 +124,13 @@ class Feed:
 
     def pause(self) -> None:
         """No more ticks but those of `tick`."""
-        self._paused = True
-        self._rest()
+        self._beat.pause()
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._paused = False
-        self._arm()
+        self._beat.resume()
 
     def close(self) -> None:
         """Forget every listener and stop."""
         self._listeners.clear()
-        self._rest()
-
-    def _arm(self) -> None:
-        if self._timer is None and self._listeners and not self._paused:
-            self._timer = self._clock.call_at(self._clock.monotonic() + self.interval, self._beat)
-
-    def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _beat(self) -> None:
-        self._timer = None
-        self.tick()
-        self._arm()
+        self._beat.rest()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tradesession.sandbox.cplugin.switches import Switches
+from tradesession.sandbox.cuts import Cut
 from tradesession.sandbox.listener import Accepted
 
 TURNS_PER_PIECE: Final = 5
@@ -29,9 +30,8 @@ class Tap(Accepted):
         self._pieces: deque[bytes] = deque()
         self._pumping = False
         self._ending: Callable[[], None] | None = None
-        self._sent = self._received = 0
-        self._cut_output_at: int | None = None
-        self._cut_input_at: int | None = None
+        self.output = Cut(lambda: faults.cut_output_after)
+        self.input = Cut(lambda: faults.cut_input_after)
         self.gone = asyncio.Event()
 
     # --- called by asyncio ---
@@ -52,11 +52,7 @@ class Tap(Accepted):
         """Bytes from the client."""
         if self._faults.half_open:
             return
-        limit = self._cut_input_at if self._cut_input_at is not None else self._faults.cut_input_after
-        cut = limit is not None and self._received + len(data) >= limit
-        if limit is not None:
-            data = data[: max(0, limit - self._received)]
-        self._received += len(data)
+        data, cut = self.input.take(data)
         if data:
             self._inner.data_received(data)
         if cut:
@@ -102,9 +98,9 @@ class Tap(Accepted):
         if 0 in (output, input):
             self.abort("fault: cut")
         if output is not None:
-            self._cut_output_at = self._sent + output
+            self.output.after(output)
         if input is not None:
-            self._cut_input_at = self._received + input
+            self.input.after(input)
 
     # --- called by the web server, through its transport ---
 
@@ -112,11 +108,7 @@ class Tap(Accepted):
         """Send bytes."""
         if self._faults.half_open or self._ending is not None or self._transport is None:
             return
-        limit = self._cut_output_at if self._cut_output_at is not None else self._faults.cut_output_after
-        cut = limit is not None and self._sent + len(data) >= limit
-        if limit is not None:
-            data = data[: max(0, limit - self._sent)]
-        self._sent += len(data)
+        data, cut = self.output.take(data)
         size = self._faults.slice_output
         if not size and not self._pieces:
             self._transport.write(data)

@@ -17,6 +17,7 @@ from tradesession.sandbox.ctrader.framing import Framing, TcpFraming, WebSocketF
 from tradesession.sandbox.ctrader.settings import Settings
 from tradesession.sandbox.ctrader.switches import Switches
 from tradesession.sandbox.ctrader.wire import FrameTooLongError
+from tradesession.sandbox.cuts import Cut
 from tradesession.sandbox.listener import Accepted
 
 GOODBYE_GRACE: Final = 2.0
@@ -69,10 +70,8 @@ class Channel(Accepted):
         self._glued = bytearray()
         self._glue_timer: TimerHandle | None = None
         self._goodbye_timer: TimerHandle | None = None
-        self._sent = 0
-        self._received = 0
-        self._cut_output_at: int | None = None
-        self._cut_input_at: int | None = None
+        self.output = Cut(lambda: faults.cut_output_after)
+        self.input = Cut(lambda: faults.cut_input_after)
         self._closing = False
         self._ending = False
         self._cause = ""
@@ -111,11 +110,7 @@ class Channel(Accepted):
         if self._faults.half_open or self._ending:
             return
         self.last_input = self._clock.monotonic()
-        limit = self._cut_input_at if self._cut_input_at is not None else self._faults.cut_input_after
-        cut = limit is not None and self._received + len(data) >= limit
-        if limit is not None:
-            data = data[: max(0, limit - self._received)]
-        self._received += len(data)
+        data, cut = self.input.take(data)
         self._read(data)
         if cut:
             self.abort("fault: cut")
@@ -184,9 +179,9 @@ class Channel(Accepted):
         if 0 in (output, input):
             self.abort("fault: cut")
         if output is not None:
-            self._cut_output_at = self._sent + output
+            self.output.after(output)
         if input is not None:
-            self._cut_input_at = self._received + input
+            self.input.after(input)
 
     def apply_faults(self) -> None:
         """Take notice of switches that were turned."""
@@ -242,11 +237,7 @@ class Channel(Accepted):
         self._push(data)
 
     def _push(self, data: bytes) -> None:
-        limit = self._cut_output_at if self._cut_output_at is not None else self._faults.cut_output_after
-        cut = limit is not None and self._sent + len(data) >= limit
-        if limit is not None:
-            data = data[: max(0, limit - self._sent)]
-        self._sent += len(data)
+        data, cut = self.output.take(data)
         size = self._faults.slice_output or len(data)
         self._pieces.extend(data[start : start + size] for start in range(0, len(data), max(1, size)))
         if cut:

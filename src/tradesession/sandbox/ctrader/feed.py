@@ -12,8 +12,9 @@ from collections.abc import Callable, Hashable
 from decimal import Decimal
 from typing import Final, Protocol
 
-from tradesession.clock import Clock, TimerHandle
+from tradesession.clock import Clock
 from tradesession.ctrader import messages as pb
+from tradesession.sandbox.beat import Beat
 from tradesession.sandbox.ctrader.bars import LiveBars
 from tradesession.sandbox.ctrader.depth import Depth, DepthSubscriber
 from tradesession.sandbox.ctrader.market import PRICE_SCALE, Symbol, symbol_by_name
@@ -82,21 +83,18 @@ class Feed:
         """Called for each symbol whose price has moved, when its subscribers have been told."""
         self.bars_with_close = False
         """Whether live bars have a close of their own, which real ones were never seen to have."""
-        self._beat: TimerHandle | None = None
-        self._paused = False
+        self._beat = Beat(clock, lambda: self.interval, self._moving, self._move)
         self.interval = 0.2
         """Seconds of the sandbox's clock between two beats; at most beats each subscribed symbol ticks once. Pushing the clock far
         with a subscription open plays every beat on the way: slow it down or pause it where that is not wanted."""
 
     def pause(self) -> None:
         """No more ticks but those of `tick`; takes nobody's subscription."""
-        self._paused = True
-        self._rest()
+        self._beat.pause()
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._paused = False
-        self._arm()
+        self._beat.resume()
 
     def close(self) -> None:
         """Forget every subscriber and stop."""
@@ -104,7 +102,7 @@ class Feed:
         self._periods.clear()
         self._watchers.clear()
         self._depth.close()
-        self._rest()
+        self._beat.rest()
 
     # --- subscriptions ---
 
@@ -115,7 +113,7 @@ class Feed:
     def subscribe(self, subscriber: Subscriber, account_id: int, symbol: Symbol, *, timestamps: bool) -> None:
         """Send the symbol's ticks there from now on."""
         self._subscribers.setdefault(symbol, {})[subscriber, account_id] = timestamps
-        self._arm()
+        self._beat.arm()
 
     def unsubscribe(self, subscriber: Subscriber, account_id: int, symbol: Symbol) -> None:
         """Send no more ticks of the symbol there."""
@@ -136,7 +134,7 @@ class Feed:
     def watch(self, symbol: Symbol, watcher: Hashable) -> None:
         """Move the symbol though nobody may have subscribed to it."""
         self._watchers.setdefault(symbol, {})[watcher] = None
-        self._arm()
+        self._beat.arm()
 
     def unwatch(self, symbol: Symbol, watcher: Hashable) -> None:
         """The watcher does not need it to move any more."""
@@ -167,7 +165,7 @@ class Feed:
     def subscribe_depth(self, subscriber: DepthSubscriber, account_id: int, symbol: Symbol) -> pb.ProtoOADepthEvent:
         """Send the order book's changes there from now on; gives back the whole book, which goes first."""
         event = self._depth.subscribe(subscriber, account_id, symbol, *self.last(symbol))
-        self._arm()
+        self._beat.arm()
         return event
 
     def unsubscribe_depth(self, subscriber: DepthSubscriber, account_id: int, symbol: Symbol) -> None:
@@ -235,26 +233,15 @@ class Feed:
 
     # --- the beat ---
 
-    def _arm(self) -> None:
-        if self._beat is None and self._moving() and not self._paused:
-            self._beat = self._clock.call_at(self._clock.monotonic() + self.interval, self._on_beat)
-
     def _moving(self) -> list[Symbol]:
         """The symbols whose price matters to anybody."""
         return list(dict.fromkeys([*self._subscribers, *self._depth.heard_symbols(), *self._watchers]))
 
-    def _rest(self) -> None:
-        if self._beat is not None:
-            self._beat.cancel()
-            self._beat = None
-
-    def _on_beat(self) -> None:
-        self._beat = None
+    def _move(self) -> None:
         for symbol in self._moving():
             walk = self._walk(symbol)
             if not walk.is_quiet():
                 self._tell(symbol, *walk.step())
-        self._arm()
 
 
 def _scaled(price: float | Decimal | None) -> int | None:

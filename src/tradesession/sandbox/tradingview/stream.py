@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tradesession.clock import Clock, TimerHandle
+from tradesession.sandbox.beat import Beat
 from tradesession.sandbox.tradingview.faults import Faults
 from tradesession.sandbox.tradingview.market import HISTORY_START, INSTRUMENTS, Instrument, Market
 from tradesession.sandbox.tradingview.settings import Settings
@@ -69,7 +70,7 @@ class Streams:
         self._settings = settings
         self._faults = faults
         self._state = state
-        self._beat: TimerHandle | None = None
+        self._beat = Beat(clock, self._to_the_next_second, lambda: self.open, self._on_beat)
         self._lines_told = 0
         self._opened = 0
         self.open: list[Stream] = []
@@ -93,7 +94,7 @@ class Streams:
             self._later(self._faults.stream_closes_after, stream, "fault: closed")
         if self._faults.stream_cut:
             self._later(_CUT_AFTER, stream, "cut")
-        self._arm()
+        self._beat.arm()
         return stream
 
     def remove(self, stream: Stream) -> None:
@@ -118,9 +119,7 @@ class Streams:
 
     def close(self) -> None:
         """Stop the beat."""
-        if self._beat is not None:
-            self._beat.cancel()
-            self._beat = None
+        self._beat.rest()
 
     def _later(self, seconds: float, stream: Stream, cause: str) -> None:
         stream.timers.append(self._clock.call_at(self._clock.monotonic() + seconds, lambda: stream.end(cause)))
@@ -132,19 +131,16 @@ class Streams:
 
     # --- the beat ---
 
-    def _arm(self) -> None:
-        if self._beat is None and self.open:
-            now = self._clock.wall()
-            self._beat = self._clock.call_at(self._clock.monotonic() + math.floor(now) + 1 - now, self._on_beat)
+    def _to_the_next_second(self) -> float:
+        now = self._clock.wall()
+        return math.floor(now) + 1 - now
 
     def _on_beat(self) -> None:
-        self._beat = None
         now = math.floor(self._clock.wall() + 1e-3)  # a timer may be early by a rounding
         for second in range(max(self.told + 1, now - _MISSED), now + 1):
             if not self._faults.stream_silent:
                 self._tell(second - self._faults.stream_late)
         self.told = max(self.told, now)
-        self._arm()
 
     def _tell(self, second: int) -> None:
         lines = [json.dumps(message, separators=(",", ":")).encode() for message in self._messages(second)]
