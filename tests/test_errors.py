@@ -31,6 +31,7 @@ def test_every_exception_has_a_verdict_and_a_docstring_and_is_public(cls: type[E
     assert isinstance(cls.verdict, Verdict)
     assert cls.__doc__
     assert getattr(tradesession, cls.__name__) is cls
+    assert f"{cls.__name__} " in str(errors.__doc__).replace("\n", " ")  # the tree
 
 
 def test_branches_may_be_caught_as_what_python_calls_them() -> None:

@@ -1,7 +1,8 @@
 """tradesession: an asyncio session layer for trading platforms.
 
-`connect(config)` opens one session, `SessionManager` many. The platforms are packages: `tradesession.ctrader`, `tradesession.cplugin`.
-Every exception has the root `tradesession.Error`.
+`connect(config)` opens one session, `SessionManager` many. The platforms are packages, each with a `Config`: `tradesession.ctrader`,
+`tradesession.cplugin`, `tradesession.tradingview`, `tradesession.b2core`; `tradesession.signalr` is any hub, `tradesession.sandbox` the
+servers to test against. Every exception has the root `tradesession.Error`.
 """
 
 import logging
@@ -23,6 +24,7 @@ from tradesession.errors import (
     StoreError,
     StoreUnreachable,
     StoreUnusable,
+    StreamOverflow,
     TokenEndpointUnreachable,
     TokenError,
     TokenRefused,
@@ -32,7 +34,7 @@ from tradesession.errors import (
 )
 from tradesession.secrets import Secret
 from tradesession.session.manager import SessionManager, connect
-from tradesession.session.session import Session
+from tradesession.session.session import Session, StateChange
 from tradesession.session.states import SessionState
 from tradesession.session.streams import EventStream, Gap, StreamStatistics
 from tradesession.verdict import Action, Level, Verdict
@@ -59,9 +61,11 @@ __all__ = [
     "SessionClosed",
     "SessionManager",
     "SessionState",
+    "StateChange",
     "StoreError",
     "StoreUnreachable",
     "StoreUnusable",
+    "StreamOverflow",
     "StreamStatistics",
     "TokenEndpointUnreachable",
     "TokenError",

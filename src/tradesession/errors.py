@@ -15,6 +15,7 @@ made of names, codes and numbers, and the values of type `Secret` that they may 
     ├── OutcomeUnknown            something that has effects left, and no answer came: ask what became of it before repeating
     ├── LinkLost                  the connection ended
     ├── SessionClosed             the session was closed by its owner
+    ├── StreamOverflow            the reader of a stream that must not lose anything was too slow: read faster, or raise its limit
     ├── ProtocolError             the peer broke the wire format
     ├── TokenError                there is no usable token now
     │   ├── ReauthorizationRequired   a person must give consent again
@@ -147,6 +148,10 @@ class LinkLost(Error):
 
 class SessionClosed(Error):
     """The session was closed by its owner, or has ended; open another one."""
+
+
+class StreamOverflow(Error):
+    """The reader of a stream that must not lose anything fell behind by more than the limit: read faster, or raise `limit`."""
 
 
 class ProtocolError(Error):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.session.lines import turns
-from tradesession.errors import ConfigurationError, LinkLost
-from tradesession.session.streams import EventStream, Gap, StreamOverflow, StreamStatistics
+from tradesession.errors import ConfigurationError, LinkLost, StreamOverflow
+from tradesession.session.streams import EventStream, Gap, StreamStatistics
 
 pytestmark = pytest.mark.usefixtures("leaks")
 

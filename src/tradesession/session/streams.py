@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 from tradesession import policy
-from tradesession.errors import ConfigurationError, Error
+from tradesession.errors import ConfigurationError, StreamOverflow
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -27,10 +27,6 @@ Overflow = Literal["drop_oldest", "latest", "must_deliver", "pause"]
 `must_deliver`: nothing is ever dropped; a reader that falls behind by more than the limit ends the stream with `StreamOverflow`.
 `pause`: the stream takes nothing more until the reader has emptied half of the queue; a Gap stands where it did not listen.
 """
-
-
-class StreamOverflow(Error):
-    """The reader of a stream that must not lose anything fell behind by more than the limit: read faster, or raise `limit`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from tests.interop.hubs.clients import Recorded, hub_of, keeper_of, read_into
 from tests.interop.hubs.raw import FAILED, PATIENCE, UNEXPECTED
 from tests.interop.hubs.servers import HubServer
 from tradesession import signalr
-from tradesession.errors import InvalidRequest, OutcomeUnknown, ReauthorizationRequired, Rejected
+from tradesession.errors import InvalidRequest, OutcomeUnknown, ReauthorizationRequired, Rejected, StreamOverflow
 from tradesession.secrets import Secret
 from tradesession.session.states import SessionState
-from tradesession.session.streams import Gap, StreamOverflow
+from tradesession.session.streams import Gap
 from tradesession.signalr import CallLost, HubClosed, HubError
 from tradesession.verdict import Action
 
