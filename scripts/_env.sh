@@ -3,6 +3,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
+unset PYTHONDONTWRITEBYTECODE  # where it is set, each of the hundreds of processes that the tests start would compile everything again
 
 # python_of 3.13: the path of that version, from PATH or from pyenv; nothing when the machine has none.
 python_of() {
