@@ -138,5 +138,5 @@ def test_what_is_not_installed_is_said(files: KeyFiles, monkeypatch: pytest.Monk
         "jwt": lambda: Assertions(signer, certificate, issuer="i", subject="s", audience="a", app_url="u"),
     }
     monkeypatch.setitem(sys.modules, module, None)  # an import of it fails now
-    with pytest.raises(ConfigurationError, match=r"install tradesession\[tradingview\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'tradesession\[tradingview\]'"):
         uses[module]()

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+from tradesession.errors import ConfigurationError
+
 
 def main() -> int:
     """Run the command that `sys.argv` names; the exit code. To be told to stop (SIGTERM) is to be interrupted: in order, and saving."""
@@ -28,5 +30,8 @@ def _run() -> int:
         if error.name is None or error.name.startswith("tradesession"):
             raise
         sys.stderr.write(f"error: {error.name} is not installed, and the command line needs it: pip install 'tradesession[cli]'\n")
+        return 2
+    except ConfigurationError as error:  # of another extra
+        sys.stderr.write(f"error: {error}\n")
         return 2
     return run(sys.argv[1:])

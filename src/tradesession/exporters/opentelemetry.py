@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from importlib.metadata import version
 
-from tradesession.exporters.extras import missing
 from tradesession.exporters.metrics import METRICS, Metric, MetricsExporter
+from tradesession.extras import missing
 from tradesession.hooks import Record, StateChanged, StepTimed
 
 try:
@@ -19,7 +19,7 @@ try:
     from opentelemetry.metrics import MeterProvider, get_meter
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, get_tracer, set_span_in_context
 except ModuleNotFoundError as error:
-    raise missing("opentelemetry", "opentelemetry", error) from error
+    raise missing("this exporter", "opentelemetry", "opentelemetry", error) from error
 
 _NAME = "tradesession"
 _UNDER_WAY = ("HANDSHAKING", "RESTORING")

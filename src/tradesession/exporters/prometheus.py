@@ -6,13 +6,13 @@ Serves nothing by itself: `prometheus_client.start_http_server`, or what the bot
 from __future__ import annotations
 
 from tradesession.errors import ConfigurationError
-from tradesession.exporters.extras import missing
 from tradesession.exporters.metrics import METRICS, Metric, MetricsExporter
+from tradesession.extras import missing
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 except ModuleNotFoundError as error:
-    raise missing("prometheus", "prometheus_client", error) from error
+    raise missing("this exporter", "prometheus", "prometheus_client", error) from error
 
 
 class PrometheusExporter(MetricsExporter):

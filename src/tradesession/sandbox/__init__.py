@@ -17,6 +17,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tradesession.errors import ConfigurationError
+from tradesession.extras import missing
+
+try:
+    import cryptography  # noqa: F401 - whether it is there; most of what is imported below needs it
+except ModuleNotFoundError as error:
+    raise missing("the sandbox", "sandbox", "cryptography", error) from error
+
 from tradesession.sandbox import b2core, cplugin, ctrader, tradingview
 from tradesession.sandbox.authority import Authority
 from tradesession.sandbox.b2core import B2CoreSandbox

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tradesession.errors import ConfigurationError, StoreUnusable
+from tradesession.extras import missing
 from tradesession.secrets import Secret
 from tradesession.tokens.codec import PLAIN, SEALED, Codec
 from tradesession.tokens.token import Slot, Token
@@ -70,8 +71,7 @@ class SealingCodec:
             from cryptography.exceptions import InvalidTag
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ModuleNotFoundError as error:
-            cause = "encryption needs the extra encryption, and cryptography is not installed"
-            raise ConfigurationError(f"{cause}: pip install 'tradesession[encryption]'") from error
+            raise missing("encryption", "encryption", "cryptography", error) from error
         words = [Secret(key).reveal() for key in keys]
         if not words:
             raise ConfigurationError("no key for the token store was given; make one with tradesession.tokens.encryption.generate_key()")
@@ -163,8 +163,7 @@ def _read_keyring(entry: str) -> str:
         import keyring
         from keyring.errors import KeyringError
     except ModuleNotFoundError as error:
-        cause = "a key in the keyring needs the extra keyring, which is not installed"
-        raise ConfigurationError(f"{cause}: pip install 'tradesession[keyring]'") from error
+        raise missing("a key in the keyring", "keyring", "keyring", error) from error
     try:
         key = keyring.get_password(service, name)
     except KeyringError as error:

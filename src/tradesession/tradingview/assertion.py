@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tradesession import policy
-from tradesession.errors import ConfigurationError
+from tradesession.extras import missing
 from tradesession.secrets import Secret
 from tradesession.tradingview.keys import Signer, X5t, ends_at, thumbprint
 
@@ -77,8 +77,8 @@ def _jws(signer: Signer) -> PyJWS:
     try:
         from jwt import PyJWS
         from jwt.algorithms import Algorithm
-    except ImportError:
-        raise ConfigurationError("ServerOAuth2Bearer needs PyJWT: install tradesession[tradingview]") from None
+    except ImportError as error:
+        raise missing("ServerOAuth2Bearer", "tradingview", "jwt", error) from error
 
     class Delegated(Algorithm):
         def prepare_key(self, key: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tradesession import policy
 from tradesession.errors import ConfigurationError
+from tradesession.extras import missing
 from tradesession.secrets import Secret
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ def ends_at(certificate: bytes) -> float | None:
 def _need_cryptography() -> None:
     try:
         import cryptography  # noqa: F401 - whether it is there
-    except ImportError:
-        raise ConfigurationError("ServerOAuth2Bearer needs cryptography: install tradesession[tradingview]") from None
+    except ImportError as error:
+        raise missing("ServerOAuth2Bearer", "tradingview", "cryptography", error) from error
 
 
 def _read(option: str, path: PathLike) -> bytes:

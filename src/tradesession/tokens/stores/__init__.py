@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError
+from tradesession.extras import missing
 from tradesession.options import suggestion
 from tradesession.timing import SYSTEM_CLOCK
 from tradesession.tokens.codec import PLAIN, Codec
@@ -106,7 +107,7 @@ def _postgres(url: str, codec: Codec, clock: Clock) -> TokenStore:
     try:
         from tradesession.tokens.stores.postgres import DEFAULT_SCHEMA, PostgresStore
     except ModuleNotFoundError as error:
-        raise _missing("postgres", "asyncpg", error) from error
+        raise missing("this store", "postgres", "asyncpg", error) from error
     url, options = _options(url, "schema")
     return PostgresStore(url, schema=options.get("schema", DEFAULT_SCHEMA), codec=codec, clock=clock)
 
@@ -115,15 +116,9 @@ def _redis(url: str, codec: Codec, clock: Clock) -> TokenStore:
     try:
         from tradesession.tokens.stores.redis import DEFAULT_PREFIX, RedisStore
     except ModuleNotFoundError as error:
-        raise _missing("redis", "redis", error) from error
+        raise missing("this store", "redis", "redis", error) from error
     number = urlsplit(url).path.strip("/")
     if number and not number.isdecimal():  # redis-py would take database 0 for it
         raise ConfigurationError(f"{number!r} is no database of a Redis server: they are numbered, as in redis://host:6379/0")
     url, options = _options(url, "prefix")
     return RedisStore(url, prefix=options.get("prefix", DEFAULT_PREFIX), codec=codec, clock=clock)
-
-
-def _missing(extra: str, module: str, error: ModuleNotFoundError) -> ConfigurationError:
-    if error.name is None or error.name.partition(".")[0] != module:
-        raise error
-    return ConfigurationError(f"this store needs the extra {extra}, and {module} is not installed: pip install 'tradesession[{extra}]'")
