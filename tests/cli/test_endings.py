@@ -39,6 +39,7 @@ CODES: dict[str, int] = {
     "OutcomeUnknown": 11,
     "LinkLost": 11,
     "SessionClosed": 11,
+    "StreamOverflow": 11,
     "ProtocolError": 11,
     "TokenError": 11,
     "ReauthorizationRequired": 7,
