@@ -259,3 +259,17 @@ async def test_opening_by_many_at_once_makes_one_store(path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate(timeout=60)[0] for process in processes] == ["0\n"] * 4
     assert [process.returncode for process in processes] == [0] * 4
+
+
+@pytest.mark.parametrize(
+    "change", ["status = 'of a later version'", "payload = 'text'", "born_at = 'once'", "generation = 9223372036854775807"]
+)
+async def test_a_row_that_makes_no_sense_is_told_and_locks_nobody_out(path: Path, change: str) -> None:
+    await filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE grants SET {change}")
+    connection.close()
+    async with SqliteStore(path) as store, SqliteStore(path, timeout=0.0) as another:
+        with pytest.raises(StoreUnusable):
+            await store.put(SLOT, token(2), force=True)
+        assert await another.remove(SLOT)

@@ -1,15 +1,16 @@
 """A keeper and its store: down before, down after, forgetful, written by others, emptied by hand."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
 
-from tests.tokens.fakes import SLOT, Bench, advance, settle, while_time_passes
+from tests.tokens.fakes import SLOT, Bench, FragileStore, advance, settle, while_time_passes
 from tradesession import policy
-from tradesession.errors import ReauthorizationRequired, StoreUnreachable, StoreUnusable
+from tradesession.errors import ConfigurationError, ReauthorizationRequired, StoreUnreachable, StoreUnusable
 from tradesession.secrets import Secret
 from tradesession.tokens.holder import Holder
 from tradesession.tokens.keeper import TokenKeeper
@@ -155,6 +156,70 @@ async def test_an_unsaved_pair_is_saved_before_it_is_exchanged_itself(bench: Ben
     assert (await keeper.get()).generation == 3
     assert (await bench.stored()).generation == 3
     assert set(bench.issuer.shown.values()) == {1}
+
+
+async def test_a_pair_counts_as_saved_by_its_own_save_alone(bench: Bench) -> None:
+    await bench.expired()
+    keeper = bench.keeper()
+
+    async def refuses_writes() -> None:
+        bench.store.failing = {"write"}
+
+    bench.issuer.after = refuses_writes
+    second = await keeper.get()
+    bench.store.failing = set()  # the one before is saved on the way to the next, and its own attempts go on
+    await keeper.reject(second)
+    assert (await keeper.get()).generation == 3
+    while (await bench.stored()).generation == 2:
+        bench.store.failing = set()
+        assert not is_saved(keeper)
+        assert bench.clock.step(bench.clock.monotonic() + 60)
+        await settle()
+    assert is_saved(keeper)
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("a bug"), KeyError("another"), OverflowError()])
+async def test_a_store_that_fails_in_a_way_nobody_foresaw_does_not_cost_the_pair(bench: Bench, trouble: Exception) -> None:
+    class Odd(FragileStore):
+        async def _write(self, key: str, write: Write) -> bool:
+            if odd:
+                raise trouble
+            return await super()._write(key, write)
+
+        async def _release(self, key: str, lease: str) -> None:
+            if odd:
+                raise trouble
+            await super()._release(key, lease)
+
+    odd = False
+    bench.store = Odd(bench.clock)
+    await bench.expired()
+    keeper = bench.keeper()
+    odd = True
+    assert bench.issuer.accepts(await keeper.get())
+    assert not is_saved(keeper)
+    odd = False
+    await advance(bench.clock, 10)
+    assert is_saved(keeper)
+    assert (await bench.stored()).generation == 2
+    assert set(bench.issuer.shown.values()) == {1}
+
+
+async def test_a_store_whose_address_cannot_be_read_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    class Nowhere(FragileStore):
+        async def _read(self, key: str) -> Row | None:
+            raise ConfigurationError("the URL cannot be read")
+
+        async def _revision(self, key: str) -> int:
+            raise ConfigurationError("the URL cannot be read")
+
+    bench.store = Nowhere(bench.clock)
+    keeper = bench.keeper()
+    with pytest.raises(ConfigurationError):
+        await keeper.get()
+    await keeper.aclose()
+    gc.collect()  # a task whose exception nobody saw says so when it goes
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_lease_that_cannot_be_given_back_does_not_cost_the_pair(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import ReauthorizationRequired, SessionClosed, StoreError, TokenError
+from tradesession.errors import ConfigurationError, ReauthorizationRequired, SessionClosed, StoreError, TokenError
 from tradesession.exporters.log import logged
 from tradesession.hooks import Hook, Hooks, RenewalFailed, TokenLoaded, TokenRotated, one_line
 from tradesession.tasks import TaskOwner
@@ -283,7 +283,7 @@ class TokenKeeper:
                 grant = await self._store.load(self.slot)
                 if not is_renewing and await self._give_back(grant):
                     continue
-            except StoreError as error:
+            except (StoreError, ConfigurationError) as error:  # an address that cannot be read shows with the first call
                 failures += 1
                 _log.debug("%s: the store cannot be watched: %s", self.name, error)
                 await sleep(self._clock, save_pause(failures, self._random()))
@@ -331,14 +331,19 @@ class TokenKeeper:
             return False
         except ReauthorizationRequired as error:
             _log.error("%s: %s", self.name, error)
-            self._unsaved = None
+            self._settle_save(token)
             return True
-        self._unsaved = None
+        self._settle_save(token)
         if stored is not None:
             self._hear(stored)
         elif token is self._in_use.token:
             self._report(token, saved=True)
         return True
+
+    def _settle_save(self, token: Token) -> None:
+        """Nothing is left to do for this pair; a later one may still be waiting for its own save."""
+        if self._unsaved is token:
+            self._unsaved = None
 
     # --- closing -------------------------------------------------------------------------------------------------------------------
 

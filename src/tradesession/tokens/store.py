@@ -17,18 +17,19 @@ May use asyncio; engines do the I/O. What always holds, whatever the engine:
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from tradesession import policy
 from tradesession.clock import Clock
-from tradesession.errors import Conflict, StoreError, StoreUnusable
+from tradesession.errors import Conflict, Error, StoreError, StoreUnusable
 from tradesession.timing import SYSTEM_CLOCK, deadline
 from tradesession.tokens.codec import PLAIN, Codec
 from tradesession.tokens.holder import Holder
@@ -38,6 +39,25 @@ from tradesession.tokens.token import Slot, Token
 __all__ = ["REMOVED", "GrantStatus", "Lease", "Row", "StoredGrant", "TokenStore", "Write", "too_new"]
 
 _log = logging.getLogger("tradesession.tokens.store")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _promised(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make a failure that an engine or a codec did not foresee one of the contract's, which alone its callers are prepared for."""
+
+    @functools.wraps(method)
+    async def promised(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except Error:
+            raise
+        except Exception as error:
+            remedy = "check whether it is damaged, and restore it if it is"
+            raise StoreUnusable(f"the token store failed in a way that nobody foresaw ({type(error).__name__}): {remedy}") from error
+
+    return promised
 
 
 @dataclass(eq=False, slots=True)
@@ -82,15 +102,18 @@ class TokenStore(ABC):
 
     # --- reading -----------------------------------------------------------------------------------------------------------------
 
+    @_promised
     async def load(self, slot: Slot) -> StoredGrant | None:
         """The slot's record; None when there is none, or it was removed."""
         row = await self._read(slot.key)
         return None if row is None or row.is_removed else self._grant(slot, row)
 
+    @_promised
     async def slots(self) -> list[Slot]:
         """Every slot that has a record, in order."""
         return sorted(Slot.parse(key) for key in await self._keys())
 
+    @_promised
     async def wait_for_change(self, slot: Slot, revision: int, *, poll: float | None = None) -> None:
         """Return when the slot's record has another revision than this one (0: there is no record).
 
@@ -109,6 +132,7 @@ class TokenStore(ABC):
 
     # --- exchanging --------------------------------------------------------------------------------------------------------------
 
+    @_promised
     async def lease(self, slot: Slot, ttl: float = policy.LEASE_TTL) -> Lease | None:
         """The right to exchange, for `ttl` seconds; None when somebody else has it."""
         lease_id = f"{secrets.token_hex(8)}@{self._holder()}"
@@ -122,16 +146,19 @@ class TokenStore(ABC):
             raise
         return Lease(self, slot, lease_id) if current is None else None
 
+    @_promised
     async def extend(self, lease: Lease, ttl: float) -> bool:
         """Hold the lease for `ttl` seconds from now; False when it has ended and may be somebody else's."""
         return await self._extend(lease.slot.key, lease.id, ttl)
 
+    @_promised
     async def release(self, lease: Lease) -> None:
         """Give the lease back; harmless when it has ended."""
         if not lease.is_given_back:
             await self._release(lease.slot.key, lease.id)
             lease.is_given_back = True
 
+    @_promised
     async def note_intent(self, lease: Lease, generation: int, attempt: int = 1) -> None:
         """Write down, durably, that the refresh token of `generation` is about to be sent for the `attempt`-th time.
 
@@ -153,6 +180,7 @@ class TokenStore(ABC):
             raise ValueError(f"generation {token.generation} cannot follow {expected}: make it with Token.successor")
         await self._commit(slot, token, expected, lease)
 
+    @_promised
     async def _commit(self, slot: Slot, token: Token, expected: int, lease: Lease | None = None, *, revives: bool = False) -> None:
         held = 0.0 if token.issued_at is None else max(0.0, self._clock.wall() - token.issued_at)
         write = Write(
@@ -173,6 +201,7 @@ class TokenStore(ABC):
             lease.is_given_back = True
         self._announce(slot.key)
 
+    @_promised
     async def mark(self, slot: Slot, generation: int, status: GrantStatus, cause: str = "", attempts: int = 0) -> None:
         """Settle, or give up on, the exchange of `generation`, sent so many times. Raises Conflict when the record has another."""
         if not await self._mark(slot.key, generation, status.value, cause, attempts):
@@ -181,6 +210,7 @@ class TokenStore(ABC):
 
     # --- by hand -----------------------------------------------------------------------------------------------------------------
 
+    @_promised
     async def put(self, slot: Slot, token: Token, *, force: bool = False) -> Token:
         """Bring in a token from outside (a login, an import); the Token as stored, with its generation.
 
@@ -202,12 +232,14 @@ class TokenStore(ABC):
                 continue  # somebody else wrote meanwhile: look at what it is
             return numbered
 
+    @_promised
     async def remove(self, slot: Slot) -> bool:
         """Forget the slot's tokens; what stays is their last generation. False when there were none."""
         removed = await self._remove(slot.key)
         self._announce(slot.key)
         return removed
 
+    @_promised
     async def reseal(self) -> int:
         """Encode every record anew with the current codec, after a change of its key; how many were rewritten."""
         count = 0
@@ -228,6 +260,7 @@ class TokenStore(ABC):
         """Close what is open. Nothing is lost by it."""
         self._announce()
 
+    @_promised
     async def __aenter__(self) -> Self:
         await self._keys()
         return self

@@ -131,6 +131,9 @@ class _Database:
         except OSError as error:
             remedy = "check the path, and who may write there"
             raise StoreUnusable(f"the token store {self.path} cannot be used ({error.strerror}): {remedy}; nothing was changed") from error
+        except Exception:  # a value that does not fit: the file must not stay locked for everybody
+            self._roll_back()
+            raise
 
     # --- opening -------------------------------------------------------------------------------------------------------------------
 
