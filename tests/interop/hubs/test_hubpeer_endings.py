@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.interop.hubs.raw import RawHub, RawSocket, Record
+from tests.interop.hubs.raw import PATIENCE, RawHub, RawSocket, Record
 from tests.interop.hubs.servers import HubServer, Servers
 
 pytestmark = pytest.mark.interop
@@ -93,6 +93,14 @@ async def test_a_client_that_goes_cancels_the_servers_call(raw: RawHub) -> None:
     assert re.fullmatch(r"Invocation canceled by the server\.|Connection '.*' disconnected\.", answer["error"])
 
 
+async def gone(raw: RawHub, query: str) -> bool:
+    """Whether no socket may go on with a connection; a server that is still about it says 409 for a moment."""
+    async with asyncio.timeout(PATIENCE):
+        while (status := (await raw.refusal(query))[0]) == 409:
+            pass
+    return status == 404
+
+
 # --- stateful reconnect ---------------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +128,7 @@ async def test_another_socket_goes_on_with_everything_unacknowledged(stateful_ra
 async def test_an_orderly_close_is_not_resumed(stateful_raw: RawHub) -> None:
     query, socket = await stateful_raw.stateful()
     await socket.socket.close()
-    assert (await stateful_raw.refusal(query))[0] == 404
+    assert await gone(stateful_raw, query)
 
 
 async def test_a_server_stops_sending_at_100_000_unacknowledged_bytes(stateful_raw: RawHub) -> None:
@@ -132,3 +140,14 @@ async def test_a_server_stops_sending_at_100_000_unacknowledged_bytes(stateful_r
     assert 90_000 < size < 101_000
     await socket.send({"type": 8, "sequenceId": 500})
     assert (await socket.next_of(2))["type"] == 2
+
+
+@pytest.mark.parametrize(
+    "asked", [{"type": 4, "target": "Burst", "arguments": [5000]}, {"type": 1, "target": "Big", "arguments": [60_000]}]
+)
+async def test_a_client_that_acknowledges_nothing_is_closed_for_good_without_a_word(stateful_raw: RawHub, asked: Record) -> None:
+    query, socket = await stateful_raw.stateful()
+    await socket.send(*({**asked, "invocationId": str(number)} for number in range(3)))
+    assert not [record for record in await socket.rest() if record["type"] == 7]
+    assert socket.socket.close_code == 1000
+    assert await gone(stateful_raw, query)

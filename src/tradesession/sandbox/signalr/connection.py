@@ -106,6 +106,8 @@ class HubConnection:
             self._write({"type": SEQUENCE, "sequenceId": number})
             for one in again:
                 self._write(one)
+            self._look_held_back()
+            self._acknowledged.set()  # whoever waits looks again
         elif not self.is_shaken:
             self._timers.set("handshake", self.core.settings.handshake_timeout, self._no_handshake)
         self._watch_bearer()
@@ -172,6 +174,7 @@ class HubConnection:
         written = write_record(record)
         counted = isinstance(record, dict) and record["type"] in COUNTED
         if counted and self._replay is not None and not self._replay.send(written):
+            self._look_held_back()
             return
         self._write(written)
 
@@ -193,6 +196,7 @@ class HubConnection:
 
     def wait_for_socket(self) -> None:
         """Negotiated, or between two sockets: it is over unless one comes in time."""
+        self._timers.cancel("held back")
         self._timers.set("without a socket", self.core.settings.disconnect_timeout, lambda: self.finish("no socket came"))
 
     def drop(self) -> None:
@@ -281,8 +285,10 @@ class HubConnection:
             self.end()
         elif kind == ACK:
             self._acknowledged.set()
+            self._timers.cancel("held back")
             for released in [] if self._replay is None else self._replay.receive_ack(record["sequenceId"]):
                 self._write(released)
+            self._look_held_back()
         elif kind == SEQUENCE:
             if self._replay is not None and not self._replay.receive_sequence(record["sequenceId"]):
                 self._break()
@@ -312,10 +318,20 @@ class HubConnection:
 
     async def _room(self) -> None:
         while self._replay is not None and self._replay.is_full and not self.is_over:
+            self._held_back()
             self._acknowledged.clear()
             await self._acknowledged.wait()
         if self.socket is not None:
             await self.socket.room()
+
+    def _look_held_back(self) -> None:
+        if self._replay is not None and self._replay.holds_back:
+            self._held_back()
+
+    def _held_back(self) -> None:
+        """Something waits for an acknowledgement: it does so for a while, if there is a socket."""
+        if self.socket is not None:
+            self._timers.set_once("held back", self.core.settings.send_timeout, lambda: self.finish("the client acknowledges nothing"))
 
     # --- time ---
 

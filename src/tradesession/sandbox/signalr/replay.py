@@ -29,6 +29,11 @@ class Replay:
         """Whether the next record would be held back."""
         return bool(self._held) or self._bytes >= self._limit
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether something could not leave yet."""
+        return bool(self._held)
+
     def send(self, text: str) -> bool:
         """A counted record goes out; False when it is held back for now."""
         if self.is_full:

@@ -23,6 +23,8 @@ class HubSettings:
     """How long an id lives without a socket: before its first one, and between two with stateful reconnect."""
     linger: float = 0.2
     """How long an id is still taken (409) after its socket went; then it is unknown (404)."""
+    send_timeout: float = 10.0
+    """How long something may wait for acknowledgements, with stateful reconnect, before the connection is closed without a word."""
     call_limit: float = 60.0
     """How long a call may run. Streams are not limited."""
 
