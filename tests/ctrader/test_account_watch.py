@@ -101,6 +101,22 @@ async def test_a_read_that_is_refused_for_the_token_is_repeated_with_another_one
         assert trader.server.state.rotations == 1
 
 
+@simulated()
+async def test_a_request_that_waits_in_vain_for_its_account_is_told_why_the_account_does_not_stand(world: World) -> None:
+    async with trading(world) as trader:
+        trader.server.accounts[0].refusal = "CANT_ROUTE_REQUEST"
+        trader.server.faults.account_disconnect(trader.account.id)
+        await until(lambda: trader.account.cause is not None and "CANT_ROUTE" in str(trader.account.cause))
+        assert trader.session.state is tradesession.SessionState.READY
+        told = f"was not sent{{}}: account {trader.account.id} is .*CANT_ROUTE_REQUEST"
+        with pytest.raises(tradesession.NotSent, match=told.format("")) as at_once:
+            await trader.session.request(trader.about(pb.ProtoOATraderReq), wait=False)
+        assert at_once.value.__cause__ is trader.account.cause
+        with pytest.raises(tradesession.NotSent, match=told.format(" within 3 s")):
+            await trader.session.request(trader.about(pb.ProtoOATraderReq), timeout=3)
+        await trader.session.request(pb.ProtoOAVersionReq(), wait=False)
+
+
 # --- gaps ---------------------------------------------------------------------------------------------------------------------------
 
 

@@ -153,7 +153,7 @@ class Session(BaseSession, TypedRequests):
                 return await line.usable_link(name, account_id)  # it does not wait: a deadline would cost a quarter of the request
         elif left <= 0:
             self._refuse_when_closed(name)
-            raise self._not_ready(name)
+            raise self._gate_closed(line, name, account_id)
         try:
             async with deadline(self._clock, left):
                 while True:
@@ -163,7 +163,14 @@ class Session(BaseSession, TypedRequests):
                     except NotSent:
                         await asyncio.sleep(0)  # lost in the same moment: wait for the next connection
         except TimeoutError:
-            raise self._not_ready(name, budget) from None
+            raise self._gate_closed(line, name, account_id, budget) from None
+
+    def _gate_closed(self, line: OpenApiLine, name: str, account_id: int | None, timeout: float | None = None) -> NotSent:
+        """The error for a request that was not let pass: where the line is open, it is the account that does not stand."""
+        account = self.accounts.get(account_id) if account_id is not None else None
+        if account is None or not line.passes(None):
+            return self._not_ready(name, timeout)
+        return self._not_sent(name, f"account {account.id} is {account.state.value}", account.cause, timeout)
 
     def _finished(self) -> None:
         for line in self._open_api_lines:

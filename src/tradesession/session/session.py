@@ -199,10 +199,13 @@ class Session(ABC):
 
     def _not_ready(self, name: str, timeout: float | None = None) -> NotSent:
         """The error for a request that found no connection, at once or within `timeout` seconds."""
-        cause = self.cause
+        return self._not_sent(name, f"the session is {self._state.value}", self.cause, timeout)
+
+    @staticmethod
+    def _not_sent(name: str, standing: str, cause: Exception | None, timeout: float | None) -> NotSent:
         why = f": {cause}" if cause is not None else ""
         within = f" within {timeout:.3g} s" if timeout is not None else ""
-        error = NotSent(f"{name} was not sent{within}: the session is {self._state.value}{why}")
+        error = NotSent(f"{name} was not sent{within}: {standing}{why}")
         error.__cause__ = cause
         return error
 
