@@ -102,6 +102,31 @@ async def test_a_read_that_is_refused_for_the_token_is_repeated_with_another_one
 
 
 @simulated()
+async def test_an_account_that_is_refused_with_a_code_that_nobody_knows_is_tried_again(world: World) -> None:
+    async with trading(world) as trader:
+        trader.server.accounts[0].refusal = "SOMETHING_NEW"
+        trader.server.faults.account_disconnect(trader.account.id)
+        await asyncio.sleep(600)
+        assert trader.account.state is AccountState.SUSPENDED
+        assert 3 <= trader.server.state.requests[AUTH] <= 40
+        trader.server.accounts[0].refusal = ""
+        await until(lambda: is_authorised(trader))
+        assert trader.server.state.opened == 1
+
+
+@simulated()
+async def test_an_account_that_is_disabled_is_left_alone_until_there_is_a_new_connection(world: World) -> None:
+    async with trading(world) as trader:
+        trader.server.accounts[0].refusal = "RET_ACCOUNT_DISABLED"
+        trader.server.faults.account_disconnect(trader.account.id)
+        await asyncio.sleep(600)
+        assert trader.server.state.requests[AUTH] == 2
+        trader.server.accounts[0].refusal = ""
+        await trader.server.faults.cut()
+        await until(lambda: is_authorised(trader))
+
+
+@simulated()
 async def test_a_request_that_waits_in_vain_for_its_account_is_told_why_the_account_does_not_stand(world: World) -> None:
     async with trading(world) as trader:
         trader.server.accounts[0].refusal = "CANT_ROUTE_REQUEST"

@@ -56,6 +56,7 @@ def test_only_quotas_and_maintenance_are_waited_out() -> None:
     [
         ("CH_CLIENT_AUTH_FAILURE", Action.FATAL, Level.LINK),
         ("CH_OA_CLIENT_NOT_FOUND", Action.FATAL, Level.LINK),
+        ("CONNECTIONS_LIMIT_EXCEEDED", Action.RETRY, Level.LINK),
         ("ACCOUNT_NOT_AUTHORIZED", Action.RETRY, Level.ACCOUNT),
         ("CANT_ROUTE_REQUEST", Action.RETRY, Level.ACCOUNT),
         ("RET_ACCOUNT_DISABLED", Action.FATAL, Level.ACCOUNT),

@@ -4,14 +4,17 @@ import asyncio
 import logging
 
 import pytest
+from google.protobuf.message import Message
 
 import tradesession
 from tests.ctrader.conftest import ready_again, until
+from tests.ctrader.trading import trading
 from tradesession import ctrader
 from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
 from tradesession.hooks import LinkLost, Record, StateChanged
 from tradesession.sandbox import Sandbox
+from tradesession.sandbox.simulation import World, simulated
 from tradesession.tokens.stores.memory import MemoryStore
 from tradesession.tokens.token import Token
 
@@ -182,6 +185,30 @@ async def test_a_fatal_refusal_ends_the_session_with_its_cause(sandbox: Sandbox,
         await anext(stream)
     with pytest.raises(tradesession.SessionClosed, match="ProtoOAVersionReq was not sent"):
         await session.request(pb.ProtoOAVersionReq())
+
+
+@pytest.mark.parametrize("step", [pb.ProtoOAApplicationAuthReq, pb.ProtoOAGetAccountListByAccessTokenReq])
+@simulated()
+async def test_a_step_of_the_handshake_that_was_taken_before_and_is_refused_now_is_tried_again(world: World, step: type[Message]) -> None:
+    async with trading(world) as trader:
+        trader.server.faults.unsupported_requests = {step}
+        await trader.server.faults.cut()
+        await asyncio.sleep(600)
+        assert "UNSUPPORTED_MESSAGE" in str(trader.session.cause)
+        assert 8 <= trader.server.state.requests[step.__name__] <= 40
+        trader.server.faults.unsupported_requests = False
+        await trader.session.ready(timeout=120)
+
+
+@simulated()
+async def test_a_server_that_still_counts_the_connections_that_were_lost_is_tried_again(world: World) -> None:
+    async with trading(world) as trader:
+        trader.server.settings.max_connections = 0
+        await trader.server.faults.cut()
+        await asyncio.sleep(600)
+        assert "CONNECTIONS_LIMIT_EXCEEDED" in str(trader.session.cause)
+        trader.server.settings.max_connections = None
+        await trader.session.ready(timeout=120)
 
 
 async def test_a_revoked_grant_parks_the_session_until_the_store_has_a_newer_token(sandbox: Sandbox) -> None:

@@ -19,7 +19,7 @@ from tradesession.session.services import Services
 from tradesession.session.streams import Gap
 from tradesession.timing import deadline
 from tradesession.tokens.token import Token
-from tradesession.verdict import Action
+from tradesession.verdict import Action, Level
 
 
 class AccountWatch:
@@ -245,7 +245,8 @@ class AccountWatch:
             self._unrestored += 1
             what = f"the subscriptions of account {self.account.id}"
             self._hooks.emit(NotRestored(source=self._source, what=what, cause=one_line(error), failures=self._unrestored))
-        if verdict.action in (Action.FATAL, Action.REAUTHORIZE):
+        is_hopeless = verdict.action is Action.FATAL and verdict.level is not Level.REQUEST  # that is of this attempt, not of the account
+        if is_hopeless or verdict.action is Action.REAUTHORIZE:
             return None
         return pause + (verdict.after or 0.0)
 

@@ -91,7 +91,11 @@ _ELSEWHERE: Final[dict[str, Ruling]] = {
     ),
     "OA_AUTH_TOKEN_EXPIRED": (Action.REFRESH, Level.TOKEN, "refresh the access token"),
     "CH_ACCESS_TOKEN_INVALID": (Action.REFRESH, Level.TOKEN, "refresh the access token; if that is refused, a person must consent again"),
-    "CONNECTIONS_LIMIT_EXCEEDED": (Action.FATAL, Level.LINK, "the application has too many connections: close others first"),
+    "CONNECTIONS_LIMIT_EXCEEDED": (  # not FATAL: after an outage the server may still count the connections that died in it
+        Action.RETRY,
+        Level.LINK,
+        "the application has too many connections: close others first",
+    ),
     "CH_CLIENT_AUTH_FAILURE": (Action.FATAL, Level.LINK, "check client id and secret, and that the application is activated in the portal"),
     "CH_OA_CLIENT_NOT_FOUND": (Action.FATAL, Level.LINK, "check the client id: the server does not know it"),
     "CH_CLIENT_NOT_AUTHENTICATED": (Action.RETRY, Level.LINK, "authenticate the application on this connection first"),

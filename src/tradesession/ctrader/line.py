@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from google.protobuf.message import Message
@@ -23,7 +23,7 @@ from tradesession.ctrader.config import Config
 from tradesession.ctrader.handshake import authenticate_application, authorise, list_accounts
 from tradesession.ctrader.refresh import Refresh, SocketExchange
 from tradesession.ctrader.routing import OpenApiDialect
-from tradesession.errors import Error, LinkLost, NotSent
+from tradesession.errors import Error, LinkLost, NotSent, Rejected
 from tradesession.hooks import StepTimed
 from tradesession.protocol.backoff import Backoff
 from tradesession.protocol.turns import TokenBucket, Turns
@@ -36,6 +36,9 @@ from tradesession.tokens.token import Token
 from tradesession.transports.tcp import open_tcp
 from tradesession.transports.tls import tls_context
 from tradesession.transports.websocket import open_websocket
+from tradesession.verdict import Action, Level, Verdict
+
+_REFUSED_REQUEST: Final = Verdict(Action.FATAL, Level.REQUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class OpenApiLine(Line):
         self._on_gap = on_gap
         self._watches: dict[int, AccountWatch] = {}
         self._authorising = asyncio.Semaphore(policy.AUTHORISATIONS_AT_ONCE)
+        self._was_open = False  # whether it ever was
         self._listed_at = 0.0  # when the accounts of the current connection were known
         self._tasks = TaskOwner()
         self._resources = ExitStack()
@@ -108,6 +112,16 @@ class OpenApiLine(Line):
 
     async def handshake(self) -> None:
         """See Line. Returns when every account has been tried once; raises when none could be authorised and none ever was."""
+        try:
+            await self._handshake()
+        except Rejected as refusal:
+            if self._was_open and refusal.verdict == _REFUSED_REQUEST:
+                refusal.verdict = Verdict(Action.RETRY, Level.LINK)  # the same request was taken before, and may be again
+            raise
+        self._was_open = True
+        self.open.set()
+
+    async def _handshake(self) -> None:
         link = self._connected()
         started = self._clock.monotonic()
         await authenticate_application(link, self.config)
@@ -131,7 +145,6 @@ class OpenApiLine(Line):
         await self._before_the_loss([watch.tried for watch in watches])
         if is_first_time and mine and not any(account.state is AccountState.AUTHORIZED for account in mine):
             raise next(account.cause for account in mine if account.cause is not None)
-        self.open.set()
 
     async def restore(self) -> None:
         """See Line. Each account's watch brings its subscriptions back; here is what they have not done yet."""
