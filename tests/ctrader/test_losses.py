@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 import tradesession
 from tests.ctrader.conftest import ready_again, until
 from tests.ctrader.trading import trading
+from tests.ctrader.trading import until as until_later
 from tradesession import ctrader
 from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
@@ -211,24 +212,45 @@ async def test_a_server_that_still_counts_the_connections_that_were_lost_is_trie
         await trader.session.ready(timeout=120)
 
 
-async def test_a_revoked_grant_parks_the_session_until_the_store_has_a_newer_token(sandbox: Sandbox) -> None:
-    grant = sandbox.ctrader.grant()
+@pytest.mark.parametrize("is_lost", [False, True])
+@simulated()
+async def test_a_revoked_grant_parks_the_session_until_the_store_has_a_newer_token(world: World, is_lost: bool) -> None:
     store = MemoryStore()
-    config = sandbox.ctrader.config(plaintext=True, access_token=grant.access_token, refresh_token=grant.refresh_token, store=store)
-    async with tradesession.connect(config) as session:
-        sandbox.ctrader.revoke(grant)
-        await until(lambda: all(account.state is AccountState.SUSPENDED for account in session.accounts))
-        await sandbox.ctrader.faults.cut()
-        await until(lambda: session.state is tradesession.SessionState.BACKOFF)
-        await sandbox.clock.advance(5)
-        await until(lambda: session.state is tradesession.SessionState.PARKED)
-        await sandbox.clock.advance(minutes=10)
+    async with trading(world, store=store, accounts=[]) as trader:
+        server, session = trader.server, trader.session
+        assert len(session.accounts) > 1
+        if is_lost:
+            await server.faults.cut()
+            await until_later(lambda: session.state is tradesession.SessionState.BACKOFF)
+        for grant in server.state.grants:
+            server.revoke(grant)
+        await until_later(lambda: session.state is tradesession.SessionState.PARKED)
+        assert isinstance(session.cause, tradesession.ReauthorizationRequired)
+        opened = server.state.opened
+        await asyncio.sleep(3600)
         assert session.state is tradesession.SessionState.PARKED
-        fresh = sandbox.ctrader.grant()
+        assert server.state.opened <= opened + 1
+        fresh = server.grant()
         token = Token(access=tradesession.Secret(fresh.access_token), refresh=tradesession.Secret(fresh.refresh_token))
-        await store.put(config.slot, token, force=True)
+        await store.put(session.config.slot, token, force=True)
         await session.ready(timeout=60)
         assert all(account.state is AccountState.AUTHORIZED for account in session.accounts)
+
+
+@simulated()
+async def test_a_revoked_grant_does_not_end_a_connection_on_which_an_account_still_stands(world: World) -> None:
+    async with trading(world, accounts=[]) as trader:
+        server, session = trader.server, trader.session
+        server.state.announce = lambda death: None  # type: ignore[method-assign]  # the server has not noticed it yet
+        for grant in server.state.grants:
+            server.revoke(grant)
+        first, other = session.accounts[:2]
+        await server.push(pb.ProtoOAAccountsTokenInvalidatedEvent(ctidTraderAccountIds=[first.id]), first.id)
+        await until_later(lambda: isinstance(first.cause, tradesession.ReauthorizationRequired))
+        await asyncio.sleep(600)
+        assert session.state is tradesession.SessionState.READY
+        assert (first.state, other.state) == (AccountState.SUSPENDED, AccountState.AUTHORIZED)
+        await session.request(pb.ProtoOATraderReq(ctidTraderAccountId=other.id))
 
 
 # --- demo and live ----------------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class AccountWatch:
 
     `authorise` gives the token that the account is authorised with, and is told whether it is the first attempt on this connection;
     `restore` brings the subscriptions back. Either raises what prevented it. `on_gap` is told when the account missed events although the
-    connection stood, before anything can come for it again.
+    connection stood, before anything can come for it again; `on_suspended` is told after each attempt that failed.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class AccountWatch:
         authorise: Callable[[Account, bool], Awaitable[Token]],
         restore: Callable[[Account], Awaitable[None]],
         on_gap: Callable[[Account, Gap], None],
+        on_suspended: Callable[[], None],
     ) -> None:
         self.account = account
         self.gate = asyncio.Event()
@@ -57,6 +58,7 @@ class AccountWatch:
         self._authorise_account = authorise
         self._restore_account = restore
         self._on_gap = on_gap
+        self._on_suspended = on_suspended
         self._news = asyncio.Event()
         self._is_restored = False  # whether its subscriptions stand since it was authorised last
         self._is_answered = False  # whether the authorisation that is under way was granted, of which its task has yet to hear
@@ -182,6 +184,7 @@ class AccountWatch:
                 if self._missing_since is None:  # never authorised on this connection, whose own gap reaches to its beginning
                     self._missing_since, self._is_gap_told = self._connected_at, True
                 self._enter(AccountState.SUSPENDED, error)
+                self._on_suspended()
             return self._pause(error)
         self._unrestored = 0
         self._backoff.ready(self._clock.monotonic())
@@ -245,8 +248,7 @@ class AccountWatch:
             self._unrestored += 1
             what = f"the subscriptions of account {self.account.id}"
             self._hooks.emit(NotRestored(source=self._source, what=what, cause=one_line(error), failures=self._unrestored))
-        is_hopeless = verdict.action is Action.FATAL and verdict.level is not Level.REQUEST  # that is of this attempt, not of the account
-        if is_hopeless or verdict.action is Action.REAUTHORIZE:
+        if needs_news(error):
             return None
         return pause + (verdict.after or 0.0)
 
@@ -257,3 +259,10 @@ class AccountWatch:
         else:
             self.gate.clear()
         self.tell()
+
+
+def needs_news(error: Error) -> bool:
+    """Whether trying again can help only when something has changed: the token, or the connection."""
+    verdict = error.verdict
+    is_hopeless = verdict.action is Action.FATAL and verdict.level is not Level.REQUEST  # that is of this attempt, not of the account
+    return is_hopeless or verdict.needs_human

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from google.protobuf.message import Message
 
 from tradesession import policy
-from tradesession.ctrader.account_watch import AccountWatch
+from tradesession.ctrader.account_watch import AccountWatch, needs_news
 from tradesession.ctrader.accounts import Account, Accounts, AccountState, choose
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.handshake import authenticate_application, authorise, list_accounts
@@ -239,8 +239,17 @@ class OpenApiLine(Line):
             authorise=self._authorise,
             restore=self._restore_account,
             on_gap=partial(self._on_gap, self),
+            on_suspended=self._account_suspended,
         )
         return watch
+
+    def _account_suspended(self) -> None:
+        """Where all accounts wait for news, and one of them for a person, the connection is of no use: it ends until the token is newer."""
+        accounts = [watch.account for watch in self._watches.values()]
+        causes = [one.cause for one in accounts if one.state is AccountState.SUSPENDED and isinstance(one.cause, Error)]
+        person = next((cause for cause in causes if cause.verdict.needs_human), None)
+        if person is not None and len(causes) == len(accounts) and all(map(needs_news, causes)) and not self._lost.done():
+            self._lost.set_result(person)
 
     async def _authorise(self, account: Account, is_first: bool) -> Token:
         async with self._authorising:  # the time limit counts from here: a server that takes one after the other needs it
