@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_type
 
 import pytest
 
@@ -14,7 +14,7 @@ import tradesession
 from tests.ctrader.trading import Trading, trading, until
 from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
-from tradesession.ctrader.market import Depth, Level
+from tradesession.ctrader.market import Bar, Depth, Level
 from tradesession.errors import ConfigurationError
 from tradesession.hooks import NotRestored
 from tradesession.sandbox.ctrader import ALPHA
@@ -139,7 +139,7 @@ async def test_each_stream_of_bars_gets_its_own_period_and_symbol(world: World) 
 async def test_a_period_that_is_none_is_named_with_those_that_are(world: World) -> None:
     async with trading(world) as trader:
         with pytest.raises(ConfigurationError, match=r"period='M7' is none; there are M1, M2, .* MN1"):
-            trader.session.bars(trader.account, "EURUSD", period="M7")  # type: ignore[arg-type]  # what a bot that reads its period might do
+            trader.session.bars(trader.account, "EURUSD", period="M7")  # type: ignore[call-overload]  # what a bot that reads its period might do
 
 
 # --- order books --------------------------------------------------------------------------------------------------------------------
@@ -268,6 +268,33 @@ async def test_after_a_loss_everything_comes_back_spots_before_bars_before_books
             assert [quote.symbol for quote in seen] == ["EURUSD", "GBPUSD", "EURUSD"], "the last prices first"
             assert (await anext(bars)).close == price("1.1")
             await take(books, 2)
+
+
+@simulated()
+async def test_streams_of_bars_and_books_tell_of_what_they_missed_when_asked_to(world: World) -> None:
+    async with trading(world) as trader:
+        session, account = trader.session, trader.account
+        async with (
+            session.bars(account, "EURUSD", period="M1", gaps=True) as bars,
+            session.depth(account, "EURUSD", gaps=True) as books,
+            session.depth(account, "GBPUSD") as others,
+        ):
+            assert isinstance(await anext(books), Depth)
+            await take(others, 1)
+            await trader.server.faults.cut()
+            lost_at = world.clock.wall()
+            missed = [await anext(bars), await anext(books)]
+            await session.ready()
+            for gap in missed:
+                assert isinstance(gap, tradesession.Gap)
+                assert gap.since == pytest.approx(lost_at, abs=0.1)
+            trader.server.feed.tick("EURUSD", bid=Decimal("1.1"))
+            bar, book = await anext(bars), await anext(books)
+            assert_type(bar, Bar | tradesession.Gap)
+            assert_type(book, Depth | tradesession.Gap)
+            assert isinstance(bar, Bar)
+            assert isinstance(book, Depth)
+            assert_type(await anext(others), Depth)
 
 
 @simulated()

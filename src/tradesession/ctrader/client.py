@@ -18,7 +18,7 @@ from tradesession.ctrader.config import Config
 from tradesession.ctrader.events import Events
 from tradesession.ctrader.executions import Executions
 from tradesession.ctrader.line import OpenApiLine, Step
-from tradesession.ctrader.market import BarStream, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
+from tradesession.ctrader.market import Bar, BarStream, Depth, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
 from tradesession.ctrader.messages import (
     ProtoOAAccountAuthReq,
     ProtoOAAccountAuthRes,
@@ -315,13 +315,35 @@ class Session(BaseSession, TypedRequests):
             options["key"] = _symbol_of
         return self._joined(QuoteStream(self._market, account, _distinct(symbols), "spots", **options))
 
-    def bars(self, account: Account, *symbols: str, period: Period, limit: int = policy.EVENT_QUEUE) -> BarStream:
-        """The bars of these symbols that are forming now, at each change, with a close; of bid prices, as cTrader makes them."""
-        return self._joined(BarStream(self._market, account, _distinct(symbols), period, limit=limit))
+    @overload
+    def bars(
+        self, account: Account, *symbols: str, period: Period, gaps: Literal[False] = False, limit: int = policy.EVENT_QUEUE
+    ) -> BarStream: ...
+    @overload
+    def bars(
+        self, account: Account, *symbols: str, period: Period, gaps: Literal[True], limit: int = policy.EVENT_QUEUE
+    ) -> EventStream[Bar | Gap]: ...
+    def bars(
+        self, account: Account, *symbols: str, period: Period, gaps: bool = False, limit: int = policy.EVENT_QUEUE
+    ) -> BarStream | EventStream[Bar | Gap]:
+        """The bars of these symbols that are forming now, at each change, with a close; of bid prices, as cTrader makes them.
 
-    def depth(self, account: Account, *symbols: str, limit: int = policy.EVENT_QUEUE) -> DepthStream:
-        """The order books of these symbols, whole after each change, the best prices first."""
-        return self._joined(DepthStream(self._market, account, _distinct(symbols), "depth", limit=limit))
+        With `gaps=True` a Gap stands where something was missed: bars that ended in it are to be asked for (ProtoOAGetTrendbarsReq).
+        """
+        return self._joined(BarStream(self._market, account, _distinct(symbols), period, gaps=gaps, limit=limit))
+
+    @overload
+    def depth(self, account: Account, *symbols: str, gaps: Literal[False] = False, limit: int = policy.EVENT_QUEUE) -> DepthStream: ...
+    @overload
+    def depth(self, account: Account, *symbols: str, gaps: Literal[True], limit: int = policy.EVENT_QUEUE) -> EventStream[Depth | Gap]: ...
+    def depth(
+        self, account: Account, *symbols: str, gaps: bool = False, limit: int = policy.EVENT_QUEUE
+    ) -> DepthStream | EventStream[Depth | Gap]:
+        """The order books of these symbols, whole after each change, the best prices first.
+
+        With `gaps=True` a Gap stands where something was missed.
+        """
+        return self._joined(DepthStream(self._market, account, _distinct(symbols), "depth", gaps=gaps, limit=limit))
 
     async def symbols(self, account: Account, *names: str) -> list[Symbol]:
         """The symbols of these names, with the ids that requests want. Raises ConfigurationError for a name that the account lacks."""
