@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHER = re.compile(r"^from tradesession import (?:\w+, )*(?:cplugin|tradingview|b2core)$", re.MULTILINE)
 """What only the blocks of other platforms than cTrader begin with."""
+OWN = ("ctrader.md", "tokens.md")
+"""The pages all of whose blocks are looked after here."""
 ELSEWHERE = ("README.md", "observability.md", "sandbox-", "signalr.md", "tradingview.md")
 """The pages whose other blocks are looked after by tests of their own."""
 
@@ -26,7 +28,7 @@ def blocks_of(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-BLOCKS = [block for page in PAGES for block in blocks_of(page) if OTHER.search(block)]
+BLOCKS = [block for page in PAGES for block in blocks_of(page) if page.name in OWN or OTHER.search(block)]
 MODULES = {page.stem.replace("-", "_"): block for page in PAGES if page.name.startswith("sandbox-") for block in blocks_of(page)}
 
 
@@ -50,7 +52,7 @@ def test_every_block_passes_mypy_strict(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{OTHER.findall(block)[0].split()[-1]}-{len(block)}")
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{(OTHER.findall(block) or ['ctrader'])[0].split()[-1]}-{len(block)}")
 async def test_the_block_runs(block: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One that reads a stream is ended once it has printed something, unless it ends by itself."""
     is_reading = any(isinstance(node, ast.AsyncFor) for node in ast.walk(ast.parse(as_function(block, "example"))))
