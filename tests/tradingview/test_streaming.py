@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -209,3 +211,21 @@ async def test_updates_that_repeat_are_told_again_once_another_connection_has_ta
         for _ in range(3):
             server.write(trade)
         assert len(await take(trades, 3)) == 3
+
+
+async def test_the_loss_of_a_connection_that_another_one_replaces_is_nobody_s_trouble() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    clock = AdjustableClock()
+    async with broker() as server, opened(server, streams=1, clock=clock, silence=0) as session, session.trades("EURUSD") as trades:
+        trade = b'{"f":"t","id":"EURUSD","p":1.5,"s":100}\n'
+        server.write(trade)
+        await take(trades, 1)
+        replacing = asyncio.create_task(session._streaming[0]._replaced())
+        await until(lambda: len(server.streams) == 2)
+        server.write(None, 0)  # as a broker does that ends a stream together with its token
+        assert await replacing
+        server.write(trade, 1)
+        await take(trades, 1)
+    gc.collect()
+    assert complaints == []

@@ -259,10 +259,11 @@ class StreamingLine(Line):
     def _read_ended(self, connection: _Connection, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             return
-        if connection is self._going:
+        error = task.exception()  # looked at in any case: asyncio complains of one that nobody has seen
+        if connection is self._connection or not isinstance(error, Error):
+            self._fail(error)
+        elif connection is self._going:
             self._end_old()
-        elif connection is self._connection:
-            self._fail(task.exception())
 
     def _fail(self, error: BaseException | None) -> None:
         """The connection has ended; a mistake of ours ends the line, loudly."""
