@@ -181,9 +181,14 @@ class Evidence:
     @property
     def uses_groups(self) -> bool:
         """Whether the server has groups at all."""
-        return self.groups is not None and not (self.groups.status in _NOT_THERE or self.groups.s == "error")
+        return self.groups is not None and has_groups(self.groups)
 
     @cached_property
     def by_name(self) -> dict[str, Symbol]:
         """The symbols, by symbol and by ticker."""
         return {name: symbol for symbol in self.symbols for name in (symbol.name, symbol.symbol)}
+
+
+def has_groups(answer: Exchange) -> bool:
+    """Whether /groups answers as a server does that has it, be it with a refusal."""
+    return not (answer.status in _NOT_THERE or answer.s == "error")

@@ -15,11 +15,11 @@ from typing import Any, Final
 from tradesession.clock import Clock
 from tradesession.preflight.assertions import Assertions
 from tradesession.preflight.client import Client, Form
-from tradesession.preflight.evidence import ENDPOINTS, Asked, Evidence, History, Symbol
+from tradesession.preflight.evidence import ENDPOINTS, Asked, Evidence, History, Symbol, has_groups
 from tradesession.preflight.exchange import Exchange
 from tradesession.preflight.plan import STREAMS, Plan
 from tradesession.preflight.rules.groups import ids
-from tradesession.preflight.rules.history import COUNT
+from tradesession.preflight.rules.history import COUNT, SETTLED
 from tradesession.preflight.rules.symbols import is_power
 from tradesession.preflight.rules.tokens import access_token, fields, is_refusal, lifetime
 from tradesession.secrets import Secret
@@ -29,6 +29,9 @@ from tradesession.tradingview.hours import Hours
 
 _DAY: Final = 86_400
 _DAYS_BACK: Final = 7
+_LONG: Final = 200 * 60
+_SLICE: Final = 20 * 60
+"""Seconds that are asked about at once, and by pieces."""
 _FRESH: Final = 0.5
 """Share of its life after which a token is replaced before the next request."""
 _MOST_GROUPS: Final = 20
@@ -85,7 +88,7 @@ class Gathering:
                 return  # sent again it may lock somebody's account
         good = [token for one in evidence.logins if (token := access_token(one)) is not None]
         if len(good) > 1:
-            evidence.first_token_later = await self._client.get("/groups", Secret(good[0]))
+            evidence.first_token_later = await self._try_token(good[0])
         if self._plan.wrong_password:
             evidence.wrong_login = await self._log_in(replace(login, password=f"wrong-{secrets.token_hex(8)}"))
 
@@ -105,14 +108,14 @@ class Gathering:
         if not good:
             return
         if len(good) > 1:
-            evidence.first_assertion_later = await self._client.get("/groups", Secret(access_token(good[0][0]) or ""))
+            evidence.first_assertion_later = await self._try_token(access_token(good[0][0]) or "")
         evidence.replay = await self._present(assertions, good[-1][1], ", a second time")
         for wrong, assertion in assertions.bad(self._clock.wall()):
             evidence.bad_assertions[wrong] = await self._present(assertions, assertion)
         await self._examine_refresh(assertions)
 
     async def _examine_refresh(self, assertions: Assertions) -> None:
-        evidence, client = self.evidence, self._client
+        evidence = self.evidence
         opened = await self._present(assertions, assertions.good(self._clock.wall()))
         refresh_token = (fields(opened) or {}).get("refresh_token")
         old = access_token(opened)
@@ -121,8 +124,8 @@ class Gathering:
         evidence.refreshed = await self._refresh(assertions, refresh_token)
         new = access_token(evidence.refreshed)
         if new is not None:
-            evidence.old_token_after_refresh = await client.get("/groups", Secret(old))
-            evidence.new_token_after_refresh = await client.get("/groups", Secret(new))
+            evidence.old_token_after_refresh = await self._try_token(old)
+            evidence.new_token_after_refresh = await self._try_token(new)
             if (fields(evidence.refreshed) or {}).get("refresh_token") not in (None, refresh_token):
                 evidence.refreshed_again = await self._refresh(assertions, refresh_token)
 
@@ -132,6 +135,16 @@ class Gathering:
     async def _refresh(self, assertions: Assertions, refresh_token: str) -> Exchange:
         form: Form = {"grant_type": "refresh_token", "refresh_token": Secret(refresh_token), **assertions.client()}
         return await self._client.post(self._token_url, "POST of a refresh token", form)
+
+    async def _try_token(self, token: str) -> Exchange:
+        """A request that wants a token, with this one. A server without groups need not look at it before it says so."""
+        exchange = await self._client.get("/groups", Secret(token))
+        return exchange if has_groups(exchange) else await self._client.get("/history", Secret(token), limit=None, **self._of_nothing())
+
+    def _of_nothing(self) -> dict[str, str | int]:
+        """The question for the latest bars of a symbol that there is not."""
+        now = int(self._clock.wall())
+        return {"symbol": _UNKNOWN, "resolution": "1", "from": now - 600, "to": now}
 
     @property
     def _token_url(self) -> str:
@@ -158,9 +171,9 @@ class Gathering:
 
     async def _try_without_token(self) -> None:
         """What each endpoint says to those who have no token, and to those whose token is none."""
-        symbol = self.evidence.symbols[0].name if self.evidence.symbols else _UNKNOWN
-        now = int(self._clock.wall())
-        history: dict[str, str | int] = {"symbol": symbol, "resolution": "1", "from": now - 600, "to": now}
+        history = self._of_nothing()
+        if self.evidence.symbols:
+            history["symbol"] = self.evidence.symbols[0].name
         for endpoint in ENDPOINTS:
             answers: dict[str, Exchange] = {}
             for name, token in (("no token", None), ("a token that is none", Secret(secrets.token_urlsafe(32)))):
@@ -207,12 +220,11 @@ class Gathering:
     async def _read_history(self) -> None:
         for symbol in sample(self.evidence.symbols, self._plan.sampled_symbols):
             await self._examine_history(symbol)
-        now = int(self._clock.wall())
-        query: dict[str, str | int] = {"symbol": _UNKNOWN, "resolution": "1", "from": now - 600, "to": now}
-        self.evidence.unknown_symbol = await self._get("/history", **query)
+        self.evidence.unknown_symbol = await self._get("/history", **self._of_nothing())
 
     async def _examine_history(self, symbol: Symbol) -> None:
         now = int(self._clock.wall())
+        over = int(now - SETTLED)  # what is compared with itself must have happened, or it changes between two questions
         asked: dict[str, Asked] = {"recent": await self._ask(symbol, now - 1800, now)}
         slices: list[Asked] = []
         self.evidence.histories.append(History(symbol, asked, slices))
@@ -221,7 +233,7 @@ class Gathering:
         asked["future"] = await self._ask(symbol, now - 600, now + 3600)
         if symbol.has_daily:
             asked["daily"] = await self._ask(symbol, now // _DAY * _DAY - 10 * _DAY, now + _DAY, resolution="1D")
-        asked["day"] = await self._day_with_bars(symbol, now)
+        asked["day"] = await self._day_with_bars(symbol, over)
         bars = asked["day"].bars
         if bars is None or not bars.t:
             return
@@ -229,16 +241,16 @@ class Gathering:
         first, last = min(bars.t), max(bars.t)
         middle = bars.t[len(bars.t) // 2]
         asked["one"] = await self._ask(symbol, middle, middle)
-        end = (middle + 1800) // 60 * 60
+        end = min(middle + 1800, over) // 60 * 60
         asked["fifty"] = await self._ask(symbol, end - 50 * 60, end - 1)
         asked["countback"] = await self._ask(symbol, last, last, countback=COUNT)
-        start = first // 60 * 60
-        asked["long"] = await self._ask(symbol, start, start + 200 * 60 - 1)
-        slices += [await self._ask(symbol, begin, begin + 1199) for begin in range(start, start + 12_000, 1200)]
+        start = min(first, over - _LONG) // 60 * 60
+        asked["long"] = await self._ask(symbol, start, start + _LONG - 1)
+        slices += [await self._ask(symbol, begin, begin + _SLICE - 1) for begin in range(start, start + _LONG, _SLICE)]
 
-    async def _day_with_bars(self, symbol: Symbol, now: int) -> Asked:
-        """The latest whole day that has bars, or the earliest that was asked about."""
-        day = now // _DAY * _DAY
+    async def _day_with_bars(self, symbol: Symbol, over: int) -> Asked:
+        """The latest whole day before `over` that has bars, or the earliest that was asked about."""
+        day = over // _DAY * _DAY
         asked = await self._ask(symbol, day - _DAY, day - 1)
         for back in range(2, _DAYS_BACK + 1):
             if asked.bars is None or asked.bars.t:
