@@ -230,6 +230,37 @@ def test_a_symbol_may_be_silent_outside_of_its_session_and_is_known_by_both_name
     assert found("streaming.known-symbols", stream(quote | {"id": "C"})) is Status.FAILED
 
 
+@pytest.mark.parametrize(
+    ("symbol", "sizes", "status"),
+    [
+        ("N", [1], Status.PASSED),
+        ("N", [1, 0, None], Status.PASSED),  # a correction has none
+        ("N", [0, 0], Status.FAILED),
+        ("N", [1, -1], Status.FAILED),
+        ("N", [None, None], Status.WARNING),  # it may be left out
+        ("A", [0], Status.PASSED),
+        ("A", [-1], Status.FAILED),
+    ],
+)
+def test_a_trade_has_a_size_unless_it_is_artificial_or_leaves_it_out(symbol: str, sizes: list[int | None], status: Status) -> None:
+    trades = [{"id": symbol, "t": NOW, "p": 1.5} | ({} if size is None else {"s": size}) for size in sizes]
+    assert found("streaming.sizes", stream(*trades)) is status
+
+
+@pytest.mark.parametrize("poor", [0, 1, 3])
+def test_a_connection_that_gets_less_than_the_others_is_found_whichever_it_is(poor: int) -> None:
+    quotes = [{"f": "q", "id": name, "t": NOW + second, "ap": 2, "bp": 1, "as": 1, "bs": 1} for second in range(20) for name in "AN"]
+    streams = [stream(*(one for one in quotes if number != poor or one["id"] == "A")).streams[0] for number in range(4)]
+    assert found("streaming.same", Evidence(streams=streams)) is Status.FAILED
+    assert found("streaming.same", Evidence(streams=[one for place, one in enumerate(streams) if place != poor])) is Status.PASSED
+
+
+def test_a_refused_assertion_says_why() -> None:
+    refused = [reply({"error": "invalid_client"}, 401)] * 10
+    rule = next(rule for rule in RULES if rule.id == "assertion.answer")
+    assert 'error="invalid_client"' in judge(rule, Evidence(assertions=refused), str).problems[0].found
+
+
 def test_daily_updates_are_waited_for_in_sessions_only() -> None:
     evidence = stream({"id": "A", "t": NOW, "p": 1.5})
     asleep, awake = (Symbol("B", "B", "index", True, True, 1, Hours.parse(session, "Etc/UTC")) for session in ("0930-1600:7", "24x7"))

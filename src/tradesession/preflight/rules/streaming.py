@@ -133,14 +133,21 @@ def _quotes(evidence: Evidence) -> Iterator[Problem]:
 
 @rule("streaming.sizes", "a trade has a size above 0, but for artificial ones of Forex and for corrections", MANUAL)
 def _sizes(evidence: Evidence) -> Iterator[Problem]:
-    sizes: dict[str, list[object]] = defaultdict(list)
+    sizes: dict[str, list[float | None]] = defaultdict(list)
     for _, one in _heard(evidence):
         symbol = _symbol(evidence, one)
-        if kind_of(one) == "t" and symbol is not None and symbol.kind != "forex":
-            sizes[symbol.name].append(one.get("s"))
+        size: Any = one.get("s")
+        if kind_of(one) != "t":
+            continue
+        if is_number(size) and size < 0:
+            yield Problem("a size of 0 or more", f"{size}", brief(one))
+        if symbol is not None and symbol.kind != "forex":
+            sizes[symbol.name].append(size if is_number(size) else None)
     for name, found in sizes.items():
-        if not any(is_number(size) and isinstance(size, (int, float)) and size > 0 for size in found):
-            yield Problem("sizes above 0", f"{brief(found[0])} in each of {len(found)} trades", name)
+        stated = [size for size in found if size is not None]
+        if not any(size > 0 for size in stated):
+            what = f"{brief(max(stated))} at most" if stated else "none"  # the specification lets it be left out
+            yield Problem("sizes above 0", f"{what} in each of {len(found)} trades", name, is_warning=not stated)
 
 
 @rule("streaming.time-grows", "times of one symbol and kind do not go back", DATA_TESTS + "streamingTimeGrow")
@@ -174,12 +181,12 @@ def _same(evidence: Evidence) -> Iterator[Problem]:
     said = [Counter(_canonical(one) for line, one in stream.messages if first <= line.at <= last and kind_of(one)) for stream in streams]
     # At the edges a message may be on this side for one and on that side for another: what counts is whether it came at all.
     ever = [{_canonical(one) for _, one in stream.messages} for stream in streams]
-    for stream, here in zip(streams[1:], ever[1:], strict=True):
-        missing = [text for text in said[0] if text not in here]
-        if len(missing) > DIFFERENT * max(1, len(said[0])):
-            yield Problem("what the first connection got", f"{len(missing)} of {len(said[0])} messages did not come", stream.opening.what)
-    if not said[0] and any(said[1:]):
-        yield Problem("what the others got", "nothing", streams[0].opening.what)
+    for other in range(1, len(streams)):
+        for one, two in ((0, other), (other, 0)):
+            missing = [text for text in said[one] if text not in ever[two]]
+            if len(missing) > DIFFERENT * len(said[one]):
+                found = f"{len(missing)} of {len(said[one])} messages did not come"
+                yield Problem(f"what came by {streams[one].opening.what}", found, streams[two].opening.what)
 
 
 @rule("streaming.once", "a message comes once", MANUAL)
