@@ -130,6 +130,13 @@ async def test_a_server_that_cannot_be_reached_is_not_examined(world: World) -> 
 
 
 @simulated()
+async def test_a_server_with_which_no_connection_comes_about_is_not_examined(world: World) -> None:
+    async with saying(None) as url:  # nothing to a TLS handshake, as behind a firewall that drops what comes
+        with pytest.raises(Unreachable):
+            await examined(world, url.replace("http://", "https://"))
+
+
+@simulated()
 async def test_a_server_that_is_not_trusted_is_not_examined(world: World) -> None:
     async with Sandbox(seed=1, clock=world.clock) as sandbox:
         with pytest.raises(CertificateRefused):

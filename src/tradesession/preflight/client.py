@@ -34,8 +34,7 @@ class Client:
     def __init__(self, plan: Plan, clock: Clock) -> None:
         self._plan = plan
         self._clock = clock
-        ours_comes_first = 2 * plan.request_timeout
-        self._driver = HttpDriver(plan.origins, ca_file=plan.ca_file, clock=clock, timeout=ours_comes_first, keep_alive=True)
+        self._driver = HttpDriver(plan.origins, ca_file=plan.ca_file, clock=clock, timeout=plan.request_timeout, keep_alive=True)
         self._late: Counter[str] = Counter()
         self._secrets: list[Secret] = []
         self._has_answered = False
@@ -132,29 +131,27 @@ class Client:
         if self._late[endpoint] >= _PATIENCE:
             return Exchange(what, error="not asked: it has let the time run out before")
         self.requests += 1
-        sent_at = self._clock.wall()
+        sent_at, until = self._clock.wall(), self._clock.monotonic() + self._plan.request_timeout
         try:
-            async with deadline(self._clock, self._plan.request_timeout):
-                stream = await self._driver.open(request)
-                self._has_answered = True
-                try:
+            stream = await self._driver.open(request)  # which tells a server that cannot be reached from one that says nothing
+            self._has_answered = True
+            try:
+                async with deadline(self._clock, until - self._clock.monotonic()):
                     reply = None if endless and stream.status == 200 else await stream.whole(limit)
-                finally:
-                    stream.close()
-        except TimeoutError:
-            self._late[endpoint] += 1
-            return Exchange(
-                what, error=f"no whole answer within {self._plan.request_timeout:g} s", sent_at=sent_at, done_at=self._clock.wall()
-            )
-        except Error as error:
+            finally:
+                stream.close()
+        except (Error, TimeoutError) as error:
             if isinstance(error, Unreachable) and not self._has_answered:
                 raise
-            return Exchange(what, error=_cause(error), sent_at=sent_at, done_at=self._clock.wall())
+            is_late = self._clock.monotonic() >= until
+            self._late[endpoint] += is_late
+            cause = f"no whole answer within {self._plan.request_timeout:g} s" if is_late else _cause(error)
+            return Exchange(what, error=cause, sent_at=sent_at, done_at=self._clock.wall())
         body, damage = (b"", "") if reply is None else (reply.body, reply.damage)
         return Exchange(what, stream.status, stream.headers, body, damage, sent_at, self._clock.wall())
 
 
-def _cause(error: Error) -> str:
+def _cause(error: Exception) -> str:
     """What an error says behind the name of the request, which stands elsewhere."""
     text = str(error)
     return text.rpartition("(")[2].partition(")")[0] or text if "(" in text else text
