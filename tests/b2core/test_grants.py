@@ -143,6 +143,15 @@ def step(body: object, status: int = 200, *, after_code: bool = False) -> object
     return read_step(reply(body, status), OF_SIGN_IN, "u-1", after_code=after_code)
 
 
+@pytest.mark.parametrize("workflow", ["confirmation", "login", "2fa", "2fa_google", None])
+def test_after_a_choice_comes_its_code_whatever_the_step_is_called(workflow: str | None) -> None:
+    body = {"code": 200, "data": {"tfaProviders": ["google", "sms"]}, "done": False, "uuid": "u-2", "workflow": workflow}
+    assert read_step(reply(body), OF_SIGN_IN, "u-1", chosen="sms") == CodeWanted("u-2", "sms")
+    for change in ({"code": 422}, {"error": {"message": "no"}}):
+        refused = read_step(reply(body | {"data": {}, "workflow": "confirmation"} | change), OF_SIGN_IN, "u-1", chosen="sms")
+        assert isinstance(refused, SignInRefused)
+
+
 def test_the_end_of_a_sign_in_has_both_tokens_and_their_lives() -> None:
     data = {"accessToken": part("a"), "refreshToken": part("r"), "tfaProviders": []}
     found = step({"code": 202, "data": data, "done": True, "uuid": "u-1", "workflow": "login"})

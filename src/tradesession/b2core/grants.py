@@ -20,6 +20,7 @@ from tradesession.b2core.errors import CaptchaRequired, CodeRefused, PasswordRes
 from tradesession.b2core.lifetimes import lifetime, seconds_field, stated_life
 from tradesession.errors import ReauthorizationRequired, TokenEndpointUnreachable, TokenError, TokenRefused
 from tradesession.protocol.http import HttpReply, HttpRequest, Pairs
+from tradesession.protocol.values import finite
 from tradesession.secrets import Secret
 from tradesession.tokens.replies import Asked, Blame, GrantKind, Meaning, refusal, text_field, unanswered
 from tradesession.tokens.token import Token
@@ -164,8 +165,10 @@ def read_wizard(reply: HttpReply, of: Asked) -> str | TokenError:
     return _by_status(of, reply, fields, _WIZARD_MEANINGS)
 
 
-def read_step(reply: HttpReply, of: Asked, uuid: str, *, after_code: bool = False) -> Step | TokenError:
-    """What comes after credentials or a code: the bearer, or another step. `uuid` is the one so far.
+def read_step(reply: HttpReply, of: Asked, uuid: str, *, chosen: CodeMethod | None = None, after_code: bool = False) -> Step | TokenError:
+    """What comes after credentials, a choice or a code: the bearer, or another step. `uuid` is the one so far.
+
+    After a second factor was `chosen` its code is next, by whatever name: no document says what that step is called.
 
     Any 4xx that does not merely ask to wait is a refusal of what was sent, for good. `code` in the body is 200 for a step and 202 for the
     end, and counts for nothing beside the token itself.
@@ -178,7 +181,8 @@ def read_step(reply: HttpReply, of: Asked, uuid: str, *, after_code: bool = Fals
     if reply.is_success and not fields:
         return _unread(reply, of)
     if reply.is_success and not fields.get("error") and (workflow or not error_text(fields)):
-        return _next_step(reply, of, text_field(fields, "uuid") or uuid, workflow, data)
+        may_go_on = finite(fields.get("code")) in (None, 200.0, 202.0)
+        return _next_step(reply, of, text_field(fields, "uuid") or uuid, workflow, data, chosen if may_go_on else None)
     if reply.status in _NEVER_DONE:
         return _wait(reply, of)
     if 400 <= reply.status < 500 or reply.is_success:
@@ -211,11 +215,15 @@ def read_refresh(reply: HttpReply, of: Asked) -> Obtained | TokenError:
     return ReauthorizationRequired(f"{of} was refused with {_said(reply, of, fields)}: sign in again")
 
 
-def _next_step(reply: HttpReply, of: Asked, uuid: str, workflow: str, data: Mapping[str, object]) -> Step | TokenError:
+def _next_step(
+    reply: HttpReply, of: Asked, uuid: str, workflow: str, data: Mapping[str, object], chosen: CodeMethod | None
+) -> Step | TokenError:
     if "captcha" in workflow or _recaptcha({"data": data}):
         return CaptchaRequired(f"{of} wants a reCAPTCHA, which no program can solve: sign in with a browser", code="recaptcha")
     if _is_reset(workflow):
         return _reset(of)
+    if chosen is not None:
+        return CodeWanted(uuid, chosen)
     named = tuple(method for method in CODE_METHODS if method in workflow)
     if len(named) == 1:
         return CodeWanted(uuid, named[0])

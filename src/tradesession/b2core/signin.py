@@ -132,8 +132,7 @@ class SignIn:
         if isinstance(step, ChooseMethod):
             method = credentials.method if credentials.method in step.methods else step.methods[0]
             _asker(credentials, method)  # else a message would go out for nobody
-            chosen = await self._step(self._core.choose(step.uuid, method), step.uuid)
-            step = chosen if isinstance(chosen, Obtained) else CodeWanted(chosen.uuid, method)
+            step = await self._step(self._core.choose(step.uuid, method), step.uuid, chosen=method)
         if isinstance(step, CodeWanted):
             code = await self._ask(credentials, step.method)
             step = await self._step(self._core.code(step.uuid, step.method, code), step.uuid, code, after_code=True)
@@ -143,11 +142,13 @@ class SignIn:
             )
         return self._taken(step)
 
-    async def _step(self, request: HttpRequest, uuid: str, *secrets: Secret, after_code: bool = False) -> Step:
+    async def _step(
+        self, request: HttpRequest, uuid: str, *secrets: Secret, chosen: CodeMethod | None = None, after_code: bool = False
+    ) -> Step:
         of = asked(request, GrantKind.PASSWORD, *secrets)
         try:
             reply = await send_once(self._driver, request, lambda cause: _left_alone(of, cause))
-            outcome = read_step(reply, of, uuid, after_code=after_code)
+            outcome = read_step(reply, of, uuid, chosen=chosen, after_code=after_code)
             if isinstance(outcome, TokenError):
                 raise outcome
         except TokenEndpointUnreachable as error:
