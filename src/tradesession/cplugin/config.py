@@ -1,6 +1,6 @@
 """Config: everything that a CPlugin session can be told, checked when it is made.
 
-Pure. It holds secrets as `Secret`, so it may be printed. Nothing is contacted; files are read when the session connects.
+It holds secrets as `Secret`, so it may be printed. Nothing is contacted; files are read when the session connects.
 """
 
 from __future__ import annotations

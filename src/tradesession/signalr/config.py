@@ -1,6 +1,6 @@
 """Config: where a hub is, and everything about its connection that can be set, checked when it is made.
 
-Pure. Nothing is contacted; files are read when the hub is connected.
+Nothing is contacted; files are read when the hub is connected.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Config: everything that a TradingView session can be told, checked when it is made.
 
-Pure. It holds secrets as `Secret`, so it may be printed. Nothing is contacted; `from_env` reads the key files that it is told of.
+It holds secrets as `Secret`, so it may be printed. Nothing is contacted; `from_env` reads the key files that it is told of.
 """
 
 from __future__ import annotations
