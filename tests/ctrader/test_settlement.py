@@ -9,11 +9,12 @@ import pytest
 from google.protobuf.message import Message
 
 import tradesession
-from tests.ctrader.trading import SELL, TYPE, Trading, settle, trading, until
+from tests.ctrader.trading import BUY, SELL, TYPE, Trading, settle, trading, until
+from tradesession.clock import ManualClock
 from tradesession.ctrader import messages as pb
 from tradesession.ctrader import settlement as settling_module
 from tradesession.ctrader.executions import REMEMBERED, Executions
-from tradesession.ctrader.settlement import GRACE, Outcome, Settlement
+from tradesession.ctrader.settlement import GRACE, Outcome, Settlement, Settler
 from tradesession.sandbox.simulation import World, simulated
 
 HOW = ["executed", "dropped"]
@@ -129,6 +130,49 @@ async def test_an_order_is_found_on_a_later_page(world: World) -> None:
             await asyncio.sleep(1)
         assert (await settle(unknown)).outcome is Outcome.EXECUTED
         assert trader.asked().count("ProtoOAOrderListReq") >= 4
+
+
+@pytest.mark.parametrize("place", [0, 5, 11])
+@pytest.mark.parametrize("order_of_rows", ["newest first", "oldest first", "without a time"])
+async def test_an_order_is_found_in_whichever_order_the_pages_come(order_of_rows: str, place: int) -> None:
+    now = 1_800_000_000
+    listed = [_listed(number, time=1000 * (now + number)) for number in range(1, 13)]
+    listed[place].clientOrderId = "needle"
+    rows = listed[::-1] if order_of_rows == "newest first" else listed
+    pages_asked = 0
+
+    async def answer(asked: Message) -> Message:
+        nonlocal pages_asked
+        if isinstance(asked, pb.ProtoOAReconcileReq):
+            return pb.ProtoOAReconcileRes(ctidTraderAccountId=1)
+        assert isinstance(asked, pb.ProtoOAOrderListReq)
+        inside = [row for row in rows if asked.fromTimestamp <= row.utcLastUpdateTimestamp <= asked.toTimestamp]
+        if order_of_rows == "without a time":  # such a server can only count
+            inside = [_listed(row.orderId, name=row.clientOrderId) for row in rows[3 * pages_asked :]]
+        pages_asked += 1
+        return pb.ProtoOAOrderListRes(ctidTraderAccountId=1, order=inside[:3], hasMore=len(inside) > 3)
+
+    order = pb.ProtoOANewOrderReq(ctidTraderAccountId=1, symbolId=1, orderType=TYPE.LIMIT, tradeSide=BUY, volume=1, clientOrderId="needle")
+    settlement = (await Settler(answer, order, now, ManualClock(wall=now + 20))._look()()).settlement
+    assert settlement.outcome is Outcome.PENDING
+    assert settlement.order is not None
+    assert settlement.order.orderId == listed[place].orderId
+
+
+async def test_a_list_that_never_ends_and_brings_nothing_new_is_read_once() -> None:
+    lists_asked = 0
+
+    async def answer(asked: Message) -> Message:
+        nonlocal lists_asked
+        if isinstance(asked, pb.ProtoOAReconcileReq):
+            return pb.ProtoOAReconcileRes(ctidTraderAccountId=1)
+        lists_asked += 1
+        return pb.ProtoOAOrderListRes(ctidTraderAccountId=1, order=[_listed(1), _listed(2)], hasMore=True)
+
+    order = pb.ProtoOANewOrderReq(ctidTraderAccountId=1, symbolId=1, orderType=TYPE.LIMIT, tradeSide=BUY, volume=1, clientOrderId="needle")
+    found = await Settler(answer, order, 6.0, ManualClock(wall=20.0))._look()()
+    assert found.settlement.outcome is Outcome.NOT_EXECUTED
+    assert lists_asked == 2
 
 
 def test_an_order_that_changed_long_after_is_found_in_a_later_window(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -526,3 +570,16 @@ async def test_settling_twice_says_the_same(world: World) -> None:
             order, position = await trader.waiting(), await trader.opened()
             unknown = await trader.without_answer(kinds_of_requests(trader, order.orderId, position.positionId)[index], "executed")
             assert (await settle(unknown)).outcome is (await settle(unknown)).outcome is not Outcome.NOT_EXECUTED
+
+
+def _listed(order_id: int, *, time: int = 0, name: str = "") -> pb.ProtoOAOrder:
+    """A pending order as a list may have it: with the time of its last change and its name, or without."""
+    trade = pb.ProtoOATradeData(symbolId=1, volume=1, tradeSide=BUY)
+    order = pb.ProtoOAOrder(
+        orderId=order_id, tradeData=trade, orderType=TYPE.LIMIT, orderStatus=pb.ProtoOAOrderStatus.ORDER_STATUS_ACCEPTED
+    )
+    if time:
+        order.utcLastUpdateTimestamp = time
+    if name:
+        order.clientOrderId = name
+    return order

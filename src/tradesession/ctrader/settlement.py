@@ -265,20 +265,30 @@ class Settler:
         since, end = min(self._sent.at, now) - margin, max(self._sent.at, now) + margin  # our clock may have been set since
         while since < end:
             first, until = round(since * 1000), round(min(since + WINDOW, end) * 1000)
-            has_more = True
+            has_more, seen = True, set[int]()
             while has_more and until >= first:
                 window = {"fromTimestamp": first, "toTimestamp": until}
                 reply = await self._request(cls(ctidTraderAccountId=self._account_id, **window, **about))
                 rows = getattr(reply, field)
                 for row in rows:
                     yield row
-                has_more = bool(reply.hasMore and rows)
-                until = min([until - 1, *map(_changed_at, rows)])  # newest first; rows of the last moment may come twice
+                before = len(seen)
+                seen.update(map(_id_of, rows))
+                has_more = reply.hasMore and len(seen) > before
+                times = [time for time in map(_changed_at, rows) if time]  # newest first; rows of the last moment may come twice
+                if times and times[0] < times[-1]:  # oldest first, whatever the documents say
+                    first = max(first + 1, *times)
+                else:
+                    until = min([until - 1, *times])
             since += WINDOW
 
 
 def _changed_at(row: ProtoOAOrder | ProtoOADeal) -> int:
     return row.executionTimestamp if isinstance(row, ProtoOADeal) else row.utcLastUpdateTimestamp
+
+
+def _id_of(row: ProtoOAOrder | ProtoOADeal) -> int:
+    return row.dealId if isinstance(row, ProtoOADeal) else row.orderId
 
 
 def _may_pass(error: Error) -> bool:
