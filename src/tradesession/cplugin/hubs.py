@@ -96,9 +96,11 @@ class TypedHub(HubClient, Generic[K]):
 
         They are subscribed when its block is entered, or the first one is awaited, which raises HubError for a symbol that the hub does not
         know; and unsubscribed when it is closed. `method` as for `subscribe_to_ticks`, the rest as for an EventStream.
+
+        Raises InvalidRequest without a symbol.
         """
         if not symbols:
-            raise InvalidRequest("name at least one symbol")
+            raise InvalidRequest("name at least one symbol, such as 'EURUSD'")
         wanted = frozenset(symbols)
         options = {"limit": limit, "overflow": overflow, "key": key, "gaps": gaps}
         sources = [(pushed.target, _only(wanted, pushed.items)) for pushed in self._ticks_come_by]
