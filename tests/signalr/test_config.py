@@ -20,6 +20,7 @@ URL = "https://example.com/hubs/chat?access_token=shown"
         ({"bearer_in": "cookie"}, "'cookie' is no place for a bearer; there are header, access_token, signalr_token"),
         ({"call_timeout": 0}, "call_timeout=0 must be above 0"),
         ({"overlap": -1}, "overlap=-1 must be above 0"),
+        ({"connect_timeout": float("nan")}, "connect_timeout=nan must be above 0"),
         ({"ping_interval": 30}, "ping_interval=30 must be above 0 and below server_timeout=30"),
         ({"ping_interval": 0}, "ping_interval=0 must be above 0"),
         ({"send_limit": 0}, "send_limit=0 leaves no room; the default is 32768"),

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from tradesession import policy
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError
+from tradesession.options import require_above_zero
 from tradesession.protocol.signalr.negotiation import BearerPlace, hub_url
 from tradesession.secrets import Secret, redact_url
 
@@ -68,9 +69,7 @@ class Config:
         object.__setattr__(self, "name", self.name or f"hub {urlsplit(self.url).path}")
         if self.bearer_in not in get_args(BearerPlace):
             raise ConfigurationError(f"bearer_in={self.bearer_in!r} is no place for a bearer; there are {', '.join(get_args(BearerPlace))}")
-        for name in ("connect_timeout", "handshake_timeout", "call_timeout", "close_timeout", "resume_timeout", "overlap"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"{name}={getattr(self, name):g} must be above 0 seconds")
+        require_above_zero(self, "connect_timeout", "handshake_timeout", "call_timeout", "close_timeout", "resume_timeout", "overlap")
         if not 0 < self.ping_interval < self.server_timeout:
             raise ConfigurationError(
                 f"ping_interval={self.ping_interval:g} must be above 0 and below server_timeout={self.server_timeout:g}, "
