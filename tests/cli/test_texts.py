@@ -108,6 +108,13 @@ def test_an_expiry_lies_ahead_or_behind() -> None:
     assert moment(None) is None
 
 
+@pytest.mark.parametrize("expires_at", [1.798e12, 1e30, 1e300, -1e18])
+def test_an_expiry_that_no_calendar_has_is_shown_all_the_same(expires_at: float) -> None:
+    stored = grant(expires_at=expires_at)
+    assert "in no calendar" in as_facts(SLOT, stored, NOW)["expires"]
+    assert as_json(SLOT, stored, NOW)["expires_at"] == expires_at
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.00123, "1.2 ms"), (0.0567, "57 ms"), (1.26, "1.3 s"), (59.0, "59.0 s"), (3599, "59 min"), (3700, "1 h 1 min"), (90_000, "1 d 1 h")],

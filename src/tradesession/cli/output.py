@@ -34,7 +34,12 @@ def print_error(text: object) -> None:
 
 def moment(wall: float | None) -> str | None:
     """A wall-clock time as machines and people can both read it: ISO 8601 in UTC, whole seconds."""
-    return None if wall is None else datetime.fromtimestamp(int(wall), UTC).isoformat().replace("+00:00", "Z")
+    if wall is None:
+        return None
+    try:
+        return datetime.fromtimestamp(int(wall), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):  # a server may promise any life, and write milliseconds where seconds are meant
+        return f"{wall:.4g} s since 1970, in no calendar"
 
 
 def span(seconds: float) -> str:
