@@ -81,6 +81,10 @@ def test_servers_with_their_options() -> None:
         ("sqlite://tokens.db", "sqlite://tokens.db/… names a host"),
         ("sqlite:///x?mode=ro", "takes no options"),
         ("postgresql://host/db?schema=a;b", "schema='a;b' is no plain name"),
+        ("sqlite:/tmp/a%00b", "holds a %00"),
+        ("sqlite:~nobody-of-that-name/tokens.db", "that user has no home directory"),
+        ("postgresql://me:secret@[::1/db", "the URL of the token store cannot be read"),
+        ("redis://:secret@[::1/0", "the URL of the token store cannot be read"),
         ("redis://:secret@host:6379/nine", "'nine' is no database of a Redis server: they are numbered"),
     ],
 )

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from tradesession.clock import Clock
 from tradesession.errors import ConfigurationError
@@ -73,7 +73,7 @@ def default_store_url(environ: Mapping[str, str] = os.environ) -> str:
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Where tokens rest unless told otherwise: `tradesession/tokens.sqlite` in XDG_STATE_HOME, or in ~/.local/state."""
     base = environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()  # a relative one is to be ignored, says XDG
+    root = Path(base) if base.startswith("/") else _expanded("~/.local/state")  # a relative one is to be ignored, says XDG
     return root / "tradesession" / "tokens.sqlite"
 
 
@@ -91,16 +91,32 @@ def _path(url: str, environ: Mapping[str, str]) -> Path:
     path = unquote(rest)
     if path in ("", "/"):
         return default_path(environ)
-    return Path(path.removeprefix("/") if path.startswith("/~/") else path).expanduser()
+    if "\0" in path:
+        raise ConfigurationError("the path of a sqlite: URL holds a %00, which no path may")
+    return _expanded(path.removeprefix("/") if path.startswith("/~/") else path)
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # of an account without a home directory, as in some containers
+        raise ConfigurationError(f"{path} names no file: that user has no home directory; name the token store by its full path") from error
 
 
 def _options(url: str, *known: str) -> tuple[str, dict[str, str]]:
     """The URL without our own options, and those."""
-    parts = urlsplit(url)
+    parts = _split(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     ours = {name: value for name, value in pairs if name in known}
     rest = urlencode([pair for pair in pairs if pair[0] not in known])
     return urlunsplit(parts._replace(query=rest)), ours
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its text may quote the URL
+        raise ConfigurationError("the URL of the token store cannot be read: check its host and port") from None
 
 
 def _postgres(url: str, codec: Codec, clock: Clock) -> TokenStore:
@@ -117,7 +133,7 @@ def _redis(url: str, codec: Codec, clock: Clock) -> TokenStore:
         from tradesession.tokens.stores.redis import DEFAULT_PREFIX, RedisStore
     except ModuleNotFoundError as error:
         raise missing("this store", "redis", "redis", error) from error
-    number = urlsplit(url).path.strip("/")
+    number = _split(url).path.strip("/")
     if number and not number.isdecimal():  # redis-py would take database 0 for it
         raise ConfigurationError(f"{number!r} is no database of a Redis server: they are numbered, as in redis://host:6379/0")
     url, options = _options(url, "prefix")
