@@ -242,6 +242,11 @@ TOKEN_REQUEST_TIMEOUT: Final = 30.0
 TOKEN_REPLY_LIMIT: Final = 1 << 20
 """Bytes of a token endpoint's answer that are read; real ones have under 10 kB."""
 
+HTTP_HEADER_LIMIT: Final = 1 << 16
+"""Bytes of one header of an HTTP answer. Policies and cookies of what stands before a server outgrow the usual 8 kB, and an answer that is
+not read for that may hold the only good refresh token.
+"""
+
 RETRY_AFTER_LIMIT: Final = 3600.0
 """Longest wait that a server is granted, in a maintenance and by a token endpoint's Retry-After: then it is asked again, and a wrong date
 does not park a bot for a year."""

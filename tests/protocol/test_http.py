@@ -83,6 +83,11 @@ def test_an_object_that_came_whole_is_read_however_the_connection_ended_behind_i
     assert all(HttpReply(status=200, body=body[:length], damage="cut off").json_object() is None for length in range(len(body)))
 
 
+def test_an_object_with_letters_of_another_encoding_is_read() -> None:
+    body = '{"accessToken": "a", "description": "déjà vu"}'
+    assert HttpReply(status=200, body=body.encode("latin-1")).json_object() == json.loads(body)
+
+
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()))
 def test_every_json_object_is_read(fields: dict[str, object]) -> None:
     assert HttpReply(status=200, body=json.dumps(fields).encode()).json_object() == fields

@@ -334,7 +334,7 @@ async def resetting_at_once(server: Server, reader: asyncio.StreamReader, writer
 
 
 LOST = [closing, resetting, resetting_at_once, answering(b"HTTP/1.1 2"), answering(b"planted planted\r\n\r\n")]
-LOST += [answering(b"HTTP/1.1 200 OK\r\nX-Planted: " + b"planted" * 3000 + b"\r\n\r\n")]
+LOST += [answering(b"HTTP/1.1 200 OK\r\nX-Planted: " + b"planted" * 30_000 + b"\r\n\r\n")]
 
 
 @pytest.mark.parametrize("behave", LOST)
@@ -447,6 +447,12 @@ async def test_a_pair_that_came_whole_is_not_lost_with_the_end_of_its_answer(ans
         reply = await driver.send(request(server))
     assert reply.damage.startswith("cut off after 20 bytes (")
     assert reply.json_object() == {"accessToken": "a"}
+
+
+async def test_a_pair_is_not_lost_to_a_long_header() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Security-Policy: " + b"x" * 60_000 + b'\r\nContent-Length: 20\r\n\r\n{"accessToken": "a"}'
+    async with serving(answering(answer)) as server, HttpDriver([server.url]) as driver:
+        assert (await driver.send(request(server))).json_object() == {"accessToken": "a"}
 
 
 async def test_a_compressed_answer_is_not_asked_for_and_read_all_the_same() -> None:

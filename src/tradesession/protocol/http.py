@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from tradesession.errors import ConfigurationError
@@ -94,7 +94,7 @@ class HttpReply:
         Nor is the damage: no part of an object is one, so what can be read is whole, however the connection ended behind it.
         """
         try:
-            value = json.loads(self.body)
+            value = _parsed(self.body)
         except (ValueError, RecursionError):  # not JSON, not text, numbers of thousands of digits; brackets without end
             return None
         return value if isinstance(value, dict) else None
@@ -140,6 +140,14 @@ def origin(url: str) -> str:
 def _credentials(header: str | Secret) -> str:
     """What follows the scheme in the secret value of a header, as in `Basic …`."""
     return header.reveal().partition(" ")[2] if isinstance(header, Secret) else ""
+
+
+def _parsed(body: bytes) -> Any:
+    """The value of a JSON text. Accents of older code pages, as in a description, are no reason to lose a token that stands beside them."""
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        return json.loads(body.decode("latin-1"))
 
 
 def _http_date(text: str) -> float | None:

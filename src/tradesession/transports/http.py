@@ -124,6 +124,8 @@ class HttpDriver:
                 connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=not self._keep_alive, socket_factory=self._new_socket),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                max_line_size=policy.HTTP_HEADER_LIMIT,
+                max_field_size=policy.HTTP_HEADER_LIMIT,
                 trace_configs=[traces],
                 middlewares=(_never_twice,),
             )
