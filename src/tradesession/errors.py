@@ -192,6 +192,9 @@ class TokenEndpointUnreachable(TokenError):
     `retry_after` is how long to wait before the next try, in seconds, when the endpoint said so.
     """
 
+    tries: int = 1
+    """How often it is asked, at once, unless it names a wait: more often where it failed by itself, and nothing can be spent."""
+
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)

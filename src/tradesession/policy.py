@@ -279,7 +279,7 @@ TOKEN_REFUSED_PAUSE: Final = 300.0
 """How long a refusal that blames the client or the request is believed before it is checked again: a person has to change something."""
 
 TOKEN_FAILED_TRIES: Final = 3
-"""How often a refresh token is shown, at once, to an endpoint that answers with a failure of its own: it may be well again."""
+"""How often an endpoint is asked for a token, at once, that answers with a failure of its own: it may be well again."""
 
 TOKEN_DOUBT_PAUSE: Final = 30.0
 """Pause before a refresh token is shown again after two exchanges without an answer; it doubles with each further one …"""

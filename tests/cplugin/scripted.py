@@ -55,6 +55,7 @@ class Api(Server):
         self.life = 3600
         self.discovery: Any = None
         """The discovery document, where it is to be another one."""
+        self.discovery_answers: list[web.Response] = []
         self.token_answers: list[web.Response] = []
         self.seen: list[Seen] = []
         self.tokens: list[dict[str, str]] = []
@@ -97,6 +98,8 @@ class Api(Server):
 
     async def _discover(self, request: web.Request) -> web.Response:
         self.discoveries += 1
+        if self.discovery_answers:
+            return self.discovery_answers.pop(0)
         if isinstance(self.discovery, web.Response):
             return self.discovery
         return web.json_response(self.discovery or {"issuer": self.base_url, "token_endpoint": f"{self.base_url}/connect/token"})

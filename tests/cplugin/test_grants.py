@@ -105,14 +105,26 @@ async def test_a_refusal_of_the_client_is_told(api: Api, error: str) -> None:
     assert caught.value.code == error
 
 
-async def test_an_unanswered_exchange_leaves_nothing_in_doubt(api: Api) -> None:
+async def test_an_unanswered_exchange_leaves_nothing_in_doubt(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no refresh token that could be spent: the next one is asked for as before."""
-    api.token_answers = [web.Response(status=502)]
+    monkeypatch.setattr(policy, "TOKEN_RETRY_FIRST", 0.001)
+    api.token_answers = [web.Response(status=502) for _ in range(policy.TOKEN_FAILED_TRIES)]
     async with tradesession.SessionManager() as manager:
         keeper = manager.tokens(api.config())
         with pytest.raises(TokenEndpointUnreachable, match="tried again"):
             await keeper.get()
-        assert (await keeper.renew()).access.reveal() == "planted-token-2"
+        assert (await keeper.renew()).access.reveal() == f"planted-token-{policy.TOKEN_FAILED_TRIES + 1}"
+
+
+@pytest.mark.parametrize("status", [502, 503])
+@pytest.mark.parametrize("place", ["token_answers", "discovery_answers"])
+async def test_an_authority_that_is_unwell_for_a_moment_prevents_no_opening(
+    api: Api, place: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "TOKEN_RETRY_FIRST", 0.001)
+    setattr(api, place, [web.Response(status=status) for _ in range(policy.TOKEN_FAILED_TRIES - 1)])
+    async with tradesession.SessionManager() as manager:
+        assert (await manager.tokens(api.config()).get()).generation == 1
 
 
 @pytest.mark.parametrize("life", [60, 3600])

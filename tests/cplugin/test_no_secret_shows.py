@@ -15,7 +15,7 @@ from aiohttp import web
 import tradesession
 from tests.cplugin.scripted import Api, envelope
 from tests.cplugin.test_records import WIRES
-from tradesession import cplugin
+from tradesession import cplugin, policy
 from tradesession.errors import Error
 from tradesession.hooks import Record
 
@@ -76,12 +76,13 @@ async def test_a_rest_interface_that_repeats_everything(watch: Watch) -> None:
     watch.check()
 
 
-async def test_an_authority_that_repeats_everything(watch: Watch) -> None:
+async def test_an_authority_that_repeats_everything(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "TOKEN_RETRY_FIRST", 0.001)
     async with Api() as api:
         api.token_answers = [
             web.json_response({"error": "invalid_client", "error_description": "planted-client-secret is wrong"}, status=400),
             web.Response(status=302, headers={"Location": f"{api.base_url}/?secret=planted-client-secret"}),
-            web.Response(status=500, text="<html>planted-client-secret"),
+            *(web.Response(status=500, text="<html>planted-client-secret") for _ in range(policy.TOKEN_FAILED_TRIES)),
         ]
         for auth in ("body", "basic", "body"):
             await failing(watch, opened(api.config(client_auth=auth), watch))

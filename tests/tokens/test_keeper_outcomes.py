@@ -7,9 +7,11 @@ import pytest
 
 from tests.tokens.fakes import SLOT, Bench, advance, settle, while_time_passes
 from tradesession.errors import (
+    Error,
     ReauthorizationRequired,
     StoreUnreachable,
     TokenEndpointUnreachable,
+    TokenError,
     TokenRefused,
     UncertainExchange,
 )
@@ -307,6 +309,81 @@ async def test_a_grant_that_needs_no_token_begins_from_nothing(bench: Bench) -> 
         assert {token.generation for token in tokens} == {generation}
         assert calls == generation
         await advance(bench.clock, 500)
+
+
+def answered(status: int, kind: GrantKind, **headers: str) -> TokenError:
+    error = read_oauth(HttpReply(status=status, headers={name.replace("_", "-"): headers[name] for name in headers}), Asked(kind, "there"))
+    assert isinstance(error, TokenError)
+    return error
+
+
+CREDENTIALS = (GrantKind.CLIENT_CREDENTIALS, GrantKind.JWT_BEARER, GrantKind.PASSWORD)
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize(("failures", "is_served"), [(2, True), (3, False)])
+async def test_an_endpoint_that_fails_is_asked_three_times_where_nothing_can_be_spent(
+    bench: Bench, kind: GrantKind, status: int, failures: int, is_served: bool
+) -> None:
+    errors: list[Error] = [answered(status, kind) for _ in range(failures)]
+    keeper, asked = from_nothing(bench, errors)
+    asking = while_time_passes(bench.clock, keeper.get())
+    if is_served:
+        assert (await asking).generation == 1
+    else:
+        with pytest.raises(TokenEndpointUnreachable, match=f"HTTP {status}"):
+            await asking
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
+async def test_a_refused_credential_is_sent_once(bench: Bench, kind: GrantKind, status: int) -> None:
+    keeper, asked = from_nothing(bench, [answered(status, kind)])
+    with pytest.raises(TokenError):
+        await while_time_passes(bench.clock, keeper.get())
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+async def test_an_endpoint_that_names_a_wait_is_not_asked_again_at_once(bench: Bench, kind: GrantKind) -> None:
+    keeper, asked = from_nothing(bench, [answered(503, kind, retry_after="7")])
+    with pytest.raises(TokenEndpointUnreachable) as caught:
+        await while_time_passes(bench.clock, keeper.get())
+    assert (len(asked), caught.value.retry_after) == (1, 7.0)
+
+
+async def test_a_password_that_may_have_been_counted_as_wrong_is_not_sent_again_at_once(bench: Bench) -> None:
+    keeper, asked = from_nothing(bench, [answered(500, GrantKind.PASSWORD)])
+    with pytest.raises(TokenEndpointUnreachable):
+        await while_time_passes(bench.clock, keeper.get())
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("kind", [GrantKind.REFRESH_TOKEN, GrantKind.AUTHORIZATION_CODE])
+async def test_what_works_once_is_not_shown_again_to_an_endpoint_that_has_not_looked_at_it(bench: Bench, kind: GrantKind) -> None:
+    await bench.expired()
+    bench.issuer.errors = [answered(503, kind)]
+    with pytest.raises(TokenEndpointUnreachable):
+        await while_time_passes(bench.clock, bench.keeper().get())
+    assert bench.issuer.calls == 1
+
+
+def from_nothing(bench: Bench, errors: list[Error]) -> tuple[TokenKeeper, list[Token | None]]:
+    """A keeper whose exchange needs no token and meets these errors first; what it was asked with."""
+    asked: list[Token | None] = []
+
+    async def exchange(token: Token | None) -> Token:
+        asked.append(token)
+        if errors:
+            raise errors.pop(0)
+        wall = bench.clock.wall()
+        return Token(access=Secret("a"), issued_at=wall, expires_at=wall + 600)
+
+    keeper = TokenKeeper(SLOT, bench.store, exchange, clock=bench.clock, random=lambda: 0.5)
+    bench.keepers.append(keeper)
+    return keeper, asked
 
 
 async def test_a_thousand_callers_get_the_same_failure_without_growing_it(bench: Bench) -> None:

@@ -92,7 +92,10 @@ def read_discovery(reply: HttpReply, request: HttpRequest) -> str:
     """The token_endpoint of a discovery document."""
     if reply.status in (408, 425, 429) or reply.status >= 500:
         wait = reply.retry_after(policy.RETRY_AFTER_LIMIT)
-        raise TokenEndpointUnreachable(f"no token was asked for: {request} was answered with HTTP {reply.status}", retry_after=wait)
+        unwell = TokenEndpointUnreachable(f"no token was asked for: {request} was answered with HTTP {reply.status}", retry_after=wait)
+        if reply.status >= 500:
+            unwell.tries = policy.TOKEN_FAILED_TRIES
+        raise unwell
     if reply.status != 200:
         raise TokenRefused(f"{request} was answered with HTTP {reply.status}: {REMEDY}", code="discovery_failed")
     endpoint = (reply.json_object() or {}).get("token_endpoint")

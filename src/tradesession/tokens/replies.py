@@ -183,7 +183,7 @@ def refusal(
     return _refused(asked, code, description, said, remedy)
 
 
-def unanswered(asked: Asked, cause: str) -> TokenError:
+def unanswered(asked: Asked, cause: str) -> UncertainExchange | TokenEndpointUnreachable:
     """The error for a request that left and got no usable answer: harmless for a grant that can be used again, uncertain for others."""
     if asked.kind.is_spent_by_use:
         spent = "the code" if asked.kind is GrantKind.AUTHORIZATION_CODE else "the refresh token"
@@ -197,7 +197,7 @@ def _by_status(asked: Asked, reply: HttpReply, code: str, description: str, said
         return _unable(asked, reply, said)
     if reply.status >= 500 or reply.status < 200 or (reply.is_success and not code):
         error = unanswered(asked, said)
-        if isinstance(error, UncertainExchange) and reply.status in _FAILED:
+        if reply.status in _FAILED and not (asked.kind is GrantKind.PASSWORD and reply.status == 500):  # it may have been counted as wrong
             error.tries = policy.TOKEN_FAILED_TRIES
         return error
     if 300 <= reply.status < 400:
@@ -213,7 +213,10 @@ def _by_status(asked: Asked, reply: HttpReply, code: str, description: str, said
 def _unable(asked: Asked, reply: HttpReply | None, said: str) -> TokenEndpointUnreachable:
     wait = reply.retry_after(policy.RETRY_AFTER_LIMIT) if reply is not None else None
     after = f"; it asks to wait {wait:g} s" if wait is not None else ""
-    return TokenEndpointUnreachable(f"{asked} is not possible now ({said}){after}; nothing was spent", retry_after=wait)
+    error = TokenEndpointUnreachable(f"{asked} is not possible now ({said}){after}; nothing was spent", retry_after=wait)
+    if reply is not None and reply.status == 503 and not asked.kind.is_spent_by_use:
+        error.tries = policy.TOKEN_FAILED_TRIES
+    return error
 
 
 def _refused(asked: Asked, code: str, description: str, said: str, remedy: str) -> TokenRefused:

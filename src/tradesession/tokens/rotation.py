@@ -248,10 +248,14 @@ class Rotation:
     # --- exchanging ------------------------------------------------------------------------------------------------------------------
 
     async def _renew(self, lease: Lease, step: ExchangeNow) -> Outcome:
-        """Note the intent, exchange, save. Repeats only after an exchange without a usable answer, as often as its error allows."""
+        """Note the intent, exchange, save. Repeats only after an exchange without a usable answer, as often as its error allows.
+
+        A failure that spends nothing is no showing of a refresh token, and counts for itself.
+        """
         old = step.grant.token if step.grant is not None else None
         attempt = step.attempt
         unanswered: TokenError | None = None
+        failed = 0
         while True:
             if old is not None and old.refresh:  # else nothing can be spent
                 await self._store.note_intent(lease, old.generation, attempt)
@@ -267,6 +271,11 @@ class Rotation:
                 await sleep(self._clock, retry_pause(1, 0.0, self._context.random()))
                 continue
             except TokenError as error:
+                failed += 1
+                if isinstance(error, TokenEndpointUnreachable) and error.retry_after is None and failed < error.tries:
+                    _log.warning("%s: the token endpoint is asked again: %s", self._slot, error)
+                    await sleep(self._clock, retry_pause(1, 0.0, self._context.random()))
+                    continue
                 settled = await self._settled(old, error, attempt, unanswered)
                 if settled is error:
                     raise  # with what it was caused by
