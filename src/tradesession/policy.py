@@ -1,6 +1,6 @@
-"""Every default number, each with its reason. Nothing else in the library invents one.
+"""The default numbers: of what a configuration can change, and of what several modules share, each with its reason.
 
-Pure. Seconds and bytes unless a name says otherwise. All of them can be changed by the configuration of a platform.
+Pure. Seconds and bytes unless a name says otherwise. A number that one module alone needs stands there, with its reason as well.
 """
 
 from __future__ import annotations
