@@ -18,6 +18,7 @@ import prometheus_client
 import pytest
 from prometheus_client import REGISTRY
 
+import tradesession
 from tests.exporters.samples import CLASSES, RETRY, SAMPLES
 from tradesession.exporters import LogExporter, log
 from tradesession.exporters.metrics import METRICS
@@ -63,6 +64,14 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
 def test_the_table_of_loggers_is_that_of_the_code() -> None:
     loggers = [item.name for item in vars(log).values() if isinstance(item, logging.Logger)]
     assert [row[0] for row in table("logger")] == [f"`{name}`" for name in loggers]
+
+
+def test_every_logger_is_named() -> None:
+    source = Path(tradesession.__file__).parent
+    texts = [file.read_text(encoding="utf-8") for file in source.rglob("*.py") if "sandbox" not in file.relative_to(source).parts]
+    names = {name for text in texts for name in re.findall(r'getLogger\("(tradesession\.[a-z0-9_.]+)"\)', text)}
+    assert len(names) > 8
+    assert [name for name in sorted(names) if f"`{name}`" not in PAGE] == []
 
 
 def test_the_table_of_lines_has_every_line_that_is_seen_without_debugging(caplog: pytest.LogCaptureFixture) -> None:
