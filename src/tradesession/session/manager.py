@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tradesession.clock import Clock
-from tradesession.errors import Error, SessionClosed
+from tradesession.errors import Error, SessionClosed, StoreError
 from tradesession.exporters.log import logged
 from tradesession.hooks import Hook
 from tradesession.session.services import ChildPlan, PlatformConfig, Services, TokenPlan
@@ -30,18 +31,33 @@ S = TypeVar("S", bound=Session)
 
 @dataclass(eq=False, slots=True)
 class _Kept:
-    """What the sessions of a slot share. `failed` is the configuration of the latest opening, if no other attempt could mend that."""
+    """What the sessions of a slot share. `failed` is the configuration of the latest opening, if no other attempt could mend that.
+
+    `is_lent` tells that somebody outside may hold the keeper, or one whose tokens are had with its own.
+    """
 
     keeper: TokenKeeper
     plan: TokenPlan
     parent: _Kept | None
     sessions: list[Session] = field(default_factory=list)
     failed: PlatformConfig[Any] | None = None
+    is_lent: bool = False
+
+    def levels(self) -> list[_Kept]:
+        """This one, and the one whose token its own is had with."""
+        return [self] if self.parent is None else [self, self.parent]
 
     def is_outdated(self, config: PlatformConfig[Any]) -> bool:
         """Whether another configuration comes in place of the one that failed, and nobody needs what was made of that any more."""
         was_corrected = self.failed is not None and self.failed != config
         return was_corrected and self.keeper.is_saved and all(session.is_closed for session in self.sessions)
+
+    async def aclose(self) -> None:
+        """Close the keeper, and what its exchange uses when no exchange needs it any more."""
+        async with AsyncExitStack() as stack:  # last in, first out; each step is taken whatever became of those before it
+            stack.push_async_callback(self.plan.aclose)
+            stack.push_async_callback(self.keeper.settled)
+            stack.push_async_callback(self.keeper.aclose)
 
 
 class SessionManager:
@@ -63,7 +79,7 @@ class SessionManager:
         self._sessions: list[Session] = []
         self._stores: dict[tuple[str, Clock], TokenStore] = {}
         self._kept: dict[Slot, _Kept] = {}
-        self._outdated: list[_Kept] = []  # somebody may still hold their keepers
+        self._outdated: list[_Kept] = []  # closed as soon as nobody can hold their keepers any more
         self._closed = False
 
     @property
@@ -72,12 +88,20 @@ class SessionManager:
         return tuple(session for session in self._sessions if not session.is_closed)
 
     def tokens(self, config: PlatformConfig[Any]) -> TokenKeeper:
-        """The keeper of the configuration's token, without a session: `await keeper.get(min_ttl=60)`. It is the manager's to close."""
-        return self._keep(config).keeper
+        """The keeper of the configuration's token, without a session: `await keeper.get(min_ttl=60)`.
+
+        It is the manager's to close, at its own end: it goes on as it is even if another configuration takes the place of this one.
+        """
+        kept = self._keep(config)
+        for level in kept.levels():
+            level.is_lent = True
+        return kept.keeper
 
     async def open(self, config: PlatformConfig[S]) -> S:
         """A session of this configuration, READY. Raises what prevented it; a corrected configuration then begins anew."""
         kept = self._keep(config)
+        if self._outdated:
+            self._tasks.spawn(self._close_outdated(), name="end of what was corrected")
         session = config.create_session(
             Services(
                 clock=config.clock or self._clock,
@@ -88,7 +112,7 @@ class SessionManager:
                 parent=kept.parent.keeper if kept.parent is not None else None,
             )
         )
-        levels = [kept] if kept.parent is None else [kept, kept.parent]
+        levels = kept.levels()
         self._sessions = [*self.sessions, session]
         for level in levels:
             level.sessions = [*(one for one in level.sessions if not one.is_closed), session]
@@ -114,10 +138,8 @@ class SessionManager:
         async with AsyncExitStack() as stack:  # last in, first out; each step is taken whatever became of those before it
             for store in self._stores.values():
                 stack.push_async_callback(store.aclose)
-            for kept in (*self._outdated, *self._kept.values()):
-                stack.push_async_callback(kept.plan.aclose)
-                stack.push_async_callback(kept.keeper.settled)
-                stack.push_async_callback(kept.keeper.aclose)
+            for kept in (*reversed(self._outdated), *self._kept.values()):
+                stack.push_async_callback(kept.aclose)
             stack.push_async_callback(self._tasks.aclose)
             for session in self._sessions:
                 stack.push_async_callback(session.aclose)
@@ -156,6 +178,16 @@ class SessionManager:
             self._outdated.append(self._kept.pop(slot))
             return None
         return kept
+
+    async def _close_outdated(self) -> None:
+        """Close what a corrected configuration has replaced, unless it was lent: its keeper would go on renewing with what was wrong."""
+        for kept in tuple(self._outdated):  # a child stands before its parent
+            needed = any(other.parent is kept for other in (*self._outdated, *self._kept.values()))
+            if kept.is_lent or needed:
+                continue
+            with contextlib.suppress(StoreError):  # its pair could not be saved: it stays, and the manager's closing tells of it
+                await kept.aclose()
+                self._outdated = [other for other in self._outdated if other is not kept]
 
     def _store_of(self, config: PlatformConfig[Any]) -> str | TokenStore:
         return config.store or self._store or default_store_url()
