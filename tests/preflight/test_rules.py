@@ -132,7 +132,7 @@ COLUMN_VALUES = [
     ("timezone", "America/New_York", True), ("timezone", "../etc", False), ("session-regular", "0930-1600", True),
     ("session-regular", "0900-1700:1|1000-1700:2", True), ("session-regular", "9-17", False), ("type", "crypto", True),
     ("type", "money", False),
-    ("ticker", "A:B", True), ("ticker", "A,B", False), ("root", None, True), ("root", 5, False), ("minmovement", True, False),
+    ("ticker", "A:B", True), ("ticker", "A,B", False), ("ticker", None, True), ("root", None, True), ("root", 5, False), ("minmovement", True, False),
     ("bar-source", "mid", True), ("bar-source", "last", False), ("bar-transform", "openprev", True), ("has-daily", 1, False),
     ("pointvalue", 1, True), ("pointvalue", "1", False), ("supported-resolutions", ["1", "1D"], True),
     ("supported-resolutions", ["1 day"], False),

@@ -163,7 +163,7 @@ COLUMNS: Final = (
     Column("type", f"one of {', '.join(TYPES)}", _one_of(*TYPES, *OLDER_TYPES), True),
     Column("timezone", "a name of the IANA time zone database", _zone, True),
     Column("session-regular", "trading hours, such as 0930-1600 or 24x7", _session, True, older="session"),
-    Column("ticker", "a text without a comma", lambda v: _text(v) and "," not in v),
+    Column("ticker", "a text without a comma, or null", lambda v: _text(v) and "," not in v, nullable=True),
     Column("minmovement2", "a whole number", is_integer, older="minmov2"),
     Column("fractional", "true or false", _boolean),
     Column("has-intraday", "true or false", _boolean),
