@@ -65,7 +65,7 @@ def _prefix(evidence: Evidence) -> Iterator[Problem]:
 def _count(evidence: Evidence) -> Iterator[Problem]:
     known = _known(evidence)
     if not 0 < len(known) <= MOST:
-        yield Problem(f"1 to {MOST} groups", f"{len(known)}", "/groups")
+        yield Problem(f"1 to {MOST} groups", f"{len(known)}", "/groups", is_warning=not known)  # nobody forbids to have none
 
 
 @rule("groups.size", f"a group has {LARGEST} symbols at most", MANUAL)
