@@ -351,6 +351,13 @@ def test_a_daily_bar_of_tomorrow_may_have_begun_where_sessions_begin_in_the_even
     assert found("history.future", Evidence(histories=[History(symbol, {"daily": daily})])) is status
 
 
+@pytest.mark.parametrize(("ahead", "status"), [(0, Status.PASSED), (4, Status.PASSED), (60, Status.FAILED)])
+def test_the_bar_of_now_may_have_begun_where_the_clock_is_seconds_ahead(ahead: int, status: Status) -> None:
+    first = int(NOW) - 60
+    asked = Asked("A", "1", first, int(NOW) + 3600, replace(reply(bars_of(first, 2)), done_at=NOW - ahead))
+    assert found("history.future", history(future=asked)) is status
+
+
 def test_a_bar_that_has_just_ended_may_get_its_last_trade() -> None:
     first = int(NOW) - 63  # ended three seconds ago
     before = Asked("A", "1", first, int(NOW), reply(bars_of(first, 1)))

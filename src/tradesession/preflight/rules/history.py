@@ -25,6 +25,8 @@ COUNT: Final = 10
 """Bars that are asked for with countback."""
 SETTLED: Final = 5.0
 """Seconds after its end in which a bar may still get its last trades."""
+AHEAD: Final = 5.0
+"""Seconds that the server's clock may be ahead of this machine's, as for the messages of a stream."""
 
 
 def _all(evidence: Evidence) -> Iterator[Asked]:
@@ -192,7 +194,7 @@ def _future(evidence: Evidence) -> Iterator[Problem]:
             asked = history.asked.get(name)
             if asked is None or asked.bars is None:
                 continue
-            latest = asked.exchange.done_at + 1
+            latest = asked.exchange.done_at + AHEAD
             if name == "daily" and not history.symbol.trades_by_utc:
                 latest += 86_400  # a session that begins in the evening is of the day after
             ahead = [time for time in asked.bars.t if time > latest]
