@@ -255,6 +255,26 @@ def test_a_connection_that_gets_less_than_the_others_is_found_whichever_it_is(po
     assert found("streaming.same", Evidence(streams=[one for place, one in enumerate(streams) if place != poor])) is Status.PASSED
 
 
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ({"s": "ok", "d": {"access_token": "a", "expiration": 5}}, Status.PASSED),  # what the published test asks for
+        ({"s": "ok", "d": {"access_token": "a"}}, Status.WARNING),
+        ({"s": "ok", "d": {"access_token": "a", "expiration": "5"}}, Status.FAILED),
+        ({"s": "ok", "d": {"access_token": ""}}, Status.FAILED),
+        ({"access_token": "a", "expires_in": 5, "token_type": "bearer"}, Status.PASSED),
+        ({"s": "ok", "d": {}, "access_token": "a", "expires_in": 5}, Status.FAILED),
+    ],
+)
+def test_a_token_by_assertion_comes_in_the_fields_of_either_generation(value: dict[str, Any], status: Status) -> None:
+    assert found("assertion.fields", Evidence(assertions=[reply(value)])) is status
+
+
+@pytest.mark.parametrize("line", [b"[1]\n", b"null\n", b"5\n", b'"{}"\n'])
+def test_a_line_that_is_json_but_no_object_is_none(line: bytes) -> None:
+    assert found("streaming.lines", Evidence(streams=[Stream(reply({}), (Line(line, NOW),), NOW, NOW + 30)])) is Status.FAILED
+
+
 def test_a_refused_assertion_says_why() -> None:
     refused = [reply({"error": "invalid_client"}, 401)] * 10
     rule = next(rule for rule in RULES if rule.id == "assertion.answer")

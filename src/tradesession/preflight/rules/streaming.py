@@ -78,7 +78,7 @@ def _lines(evidence: Evidence) -> Iterator[Problem]:
             text = line.data.removesuffix(b"\n")
             if text.endswith(b"\r"):
                 yield Problem("a line that ends with LF", "CR LF", stream.opening.what)
-            elif text and parse(text) is None:
+            elif text and not isinstance(parse(text), dict):
                 yield Problem("one JSON object", _excerpt(text), stream.opening.what)
 
 

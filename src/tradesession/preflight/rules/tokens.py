@@ -80,13 +80,7 @@ def _password_token(evidence: Evidence) -> Iterator[Problem]:
 @rule("password.expiration", "expiration, or expires_in in a flat reply, is a whole number", DATA_TESTS + "authBasicFieldsFormat")
 def _password_expiration(evidence: Evidence) -> Iterator[Problem]:
     for one in _good(evidence.logins, NO_LOGIN):
-        reply = fields(one) or {}
-        stated = {name: reply[name] for name in ("expiration", "expires_in") if name in reply}
-        for name, value in stated.items():
-            if not is_integer(value):
-                yield Problem(f"{name} as a whole number", f"{brief(value)} ({_kind(value)})", one.what)
-        if not stated:
-            yield Problem("an expiration, so that a lost token ends some day", "none", one.what, is_warning=True)
+        yield from _expiration(one)
 
 
 @rule("password.refused", "a wrong password is refused by HTTP 200 with s=error and an errmsg", SPECIFICATION + ", /authorize")
@@ -114,7 +108,9 @@ def _assertion_answer(evidence: Evidence) -> Iterator[Problem]:
 
 
 @rule(
-    "assertion.fields", "it has access_token, expires_in, token_type Bearer, and with a refresh_token its refresh_token_expires_in", MANUAL
+    "assertion.fields",
+    "it has access_token, expires_in, token_type Bearer, and with a refresh_token its refresh_token_expires_in; or an envelope, as a login",
+    f"{MANUAL}; {DATA_TESTS.removeprefix('Broker Integration Manual, ')}authOAuth2FieldsFormat",
 )
 def _assertion_fields(evidence: Evidence) -> Iterator[Problem]:
     need(evidence.assertions, NO_KEY)
@@ -124,6 +120,9 @@ def _assertion_fields(evidence: Evidence) -> Iterator[Problem]:
         reply = one.reply or {}
         if access_token(one) is None:
             yield Problem("an access_token that is a text and not empty", _token_found(one), one.what)
+            continue
+        if "access_token" not in reply:  # the older generation: its token stands in the envelope
+            yield from _expiration(one)
             continue
         if not isinstance(reply.get("token_type"), str) or reply["token_type"].lower() != "bearer":
             yield Problem("token_type Bearer", brief(reply.get("token_type")), one.what)
@@ -270,6 +269,16 @@ def _good(exchanges: list[Exchange], reason: str) -> list[Exchange]:
     good = [one for one in exchanges if access_token(one) is not None]
     need(good, "no token came")
     return good
+
+
+def _expiration(exchange: Exchange) -> Iterator[Problem]:
+    reply = fields(exchange) or {}
+    stated = {name: reply[name] for name in ("expiration", "expires_in") if name in reply}
+    for name, value in stated.items():
+        if not is_integer(value):
+            yield Problem(f"{name} as a whole number", f"{brief(value)} ({_kind(value)})", exchange.what)
+    if not stated:
+        yield Problem("an expiration, so that a lost token ends some day", "none", exchange.what, is_warning=True)
 
 
 def _lives(exchange: Exchange) -> Iterator[Problem]:
