@@ -20,7 +20,7 @@ OTHER = re.compile(r"^from tradesession import (?:\w+, )*(?:cplugin|tradingview|
 """What only the blocks of other platforms than cTrader begin with."""
 OWN = ("ctrader.md", "tokens.md")
 """The pages all of whose blocks are looked after here."""
-ELSEWHERE = ("README.md", "observability.md", "sandbox-", "signalr.md", "tradingview.md")
+ELSEWHERE = ("README.md", "observability.md", "sandbox-", "sessions.md", "signalr.md", "tradingview.md")
 """The pages whose other blocks are looked after by tests of their own."""
 
 
@@ -29,7 +29,9 @@ def blocks_of(page: Path) -> list[str]:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page) if page.name in OWN or OTHER.search(block)]
-MODULES = {page.stem.replace("-", "_"): block for page in PAGES if page.name.startswith("sandbox-") for block in blocks_of(page)}
+MODULES = {
+    page.stem.replace("-", "_"): block for page in PAGES if page.name.startswith(("sandbox-", "sessions.md")) for block in blocks_of(page)
+}
 
 
 def as_function(block: str, name: str) -> str:
