@@ -13,7 +13,7 @@ from tests.ctrader.trading import until as until_later
 from tradesession import ctrader
 from tradesession.ctrader import AccountState
 from tradesession.ctrader import messages as pb
-from tradesession.hooks import LinkLost, Record, StateChanged
+from tradesession.hooks import LinkLost, Record, StateChanged, Unclassified
 from tradesession.sandbox import Sandbox
 from tradesession.sandbox.simulation import World, simulated
 from tradesession.tokens.stores.memory import MemoryStore
@@ -199,6 +199,44 @@ async def test_a_step_of_the_handshake_that_was_taken_before_and_is_refused_now_
         assert 8 <= trader.server.state.requests[step.__name__] <= 40
         trader.server.faults.unsupported_requests = False
         await trader.session.ready(timeout=120)
+
+
+def _maintenance(wall: float) -> list[Message]:
+    code = "SERVER_IS_UNDER_MAINTENANCE"
+    return [
+        pb.ProtoErrorRes(errorCode=code, maintenanceEndTimestamp=round(1000 * wall)),
+        pb.ProtoOAErrorRes(errorCode=code, maintenanceEndTimestamp=round(wall)),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@simulated()
+async def test_a_maintenance_is_waited_out_also_when_its_message_answers_no_request(world: World, which: int) -> None:
+    async with trading(world) as trader:
+        session, server = trader.session, trader.server
+        server.faults.unanswered_requests = {pb.ProtoOAApplicationAuthReq}
+        await server.faults.cut()
+        await until_later(lambda: session.state is tradesession.SessionState.HANDSHAKING and server.connections)
+        await server.push(_maintenance(world.clock.wall() + 1800)[which])
+        await until_later(lambda: session.state is tradesession.SessionState.BACKOFF)
+        assert "SERVER_IS_UNDER_MAINTENANCE" in str(session.cause)
+        server.faults.unanswered_requests = False
+        opened = server.state.opened
+        await asyncio.sleep(1790)
+        assert server.state.opened == opened, "the server said when to come back"
+        await session.ready(timeout=120)
+
+
+@simulated()
+async def test_an_error_that_answers_no_request_ends_no_connection_that_is_ready(world: World) -> None:
+    async with trading(world) as trader:
+        for error in [*_maintenance(world.clock.wall() + 1800), pb.ProtoErrorRes(errorCode="CH_CLIENT_AUTH_FAILURE")]:
+            await trader.server.push(error)
+        await trader.session.request(pb.ProtoOAVersionReq())
+        assert trader.session.state is tradesession.SessionState.READY
+        assert trader.server.state.opened == 1
+        told = [record.what for record in trader.records if isinstance(record, Unclassified)]
+        assert told == ["ProtoErrorRes that nobody asked for", "ProtoOAErrorRes that nobody asked for"]
 
 
 @simulated()

@@ -17,9 +17,11 @@ from tradesession.ctrader.accounts import Account, Accounts
 from tradesession.ctrader.config import Config
 from tradesession.ctrader.events import Events
 from tradesession.ctrader.executions import Executions
+from tradesession.ctrader.judge import judge
 from tradesession.ctrader.line import OpenApiLine, Step
 from tradesession.ctrader.market import Bar, BarStream, Depth, DepthStream, Market, MarketStream, Period, Quote, QuoteStream
 from tradesession.ctrader.messages import (
+    ProtoErrorRes,
     ProtoOAAccountAuthReq,
     ProtoOAAccountAuthRes,
     ProtoOAAccountDisconnectEvent,
@@ -27,6 +29,7 @@ from tradesession.ctrader.messages import (
     ProtoOAAccountsTokenInvalidatedEvent,
     ProtoOAClientDisconnectEvent,
     ProtoOADepthEvent,
+    ProtoOAErrorRes,
     ProtoOAExecutionEvent,
     ProtoOANewOrderReq,
     ProtoOASpotEvent,
@@ -48,7 +51,7 @@ MS = TypeVar("MS", bound=MarketStream[Any])
 
 _CONTROL: Final = (
     *(ProtoOAClientDisconnectEvent, ProtoOAAccountDisconnectEvent, ProtoOAAccountsTokenInvalidatedEvent),
-    ProtoOAAccountAuthRes,
+    *(ProtoOAAccountAuthRes, ProtoErrorRes, ProtoOAErrorRes),
 )
 _UNGATED: Final = (ProtoOAAccountAuthReq, ProtoOAAccountLogoutReq)
 
@@ -368,6 +371,8 @@ class Session(BaseSession, TypedRequests):
             reason = f"the server invalidated the token: {message.reason or 'it gives no reason'}"
             for account_id in message.ctidTraderAccountIds:
                 line.account_dropped(account_id, reason, token_refused=True)
+        elif isinstance(message, (ProtoErrorRes, ProtoOAErrorRes)) and not line.refusal_came(judge(message, wall=self._clock.wall())):
+            self._report_unknown(f"{type(message).__name__} that nobody asked for")
 
     async def _restore_account(self, account: Account) -> None:
         await self._market.restore(account)

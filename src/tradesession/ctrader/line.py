@@ -112,17 +112,20 @@ class OpenApiLine(Line):
 
     async def handshake(self) -> None:
         """See Line. Returns when every account has been tried once; raises when none could be authorised and none ever was."""
+        link = self._connected()
         try:
-            await self._handshake()
-        except Rejected as refusal:
-            if self._was_open and refusal.verdict == _REFUSED_REQUEST:
+            await self._handshake(link)
+        except Error as error:
+            refusal = link.cause if isinstance(link.cause, Rejected) else error
+            if isinstance(refusal, Rejected) and self._was_open and refusal.verdict == _REFUSED_REQUEST:
                 refusal.verdict = Verdict(Action.RETRY, Level.LINK)  # the same request was taken before, and may be again
+            if refusal is not error:
+                raise refusal from None
             raise
         self._was_open = True
         self.open.set()
 
-    async def _handshake(self) -> None:
-        link = self._connected()
+    async def _handshake(self, link: Link[Message]) -> None:
         started = self._clock.monotonic()
         await authenticate_application(link, self.config)
         started = self._done("application_auth", started)
@@ -201,6 +204,13 @@ class OpenApiLine(Line):
         if watch is not None:
             watch.dropped(LinkLost(f"account {account_id}: {reason}"), token_refused=token_refused)
         return watch is not None
+
+    def refusal_came(self, refusal: Rejected) -> bool:
+        """The server refuses something and does not say what; False when it cannot be the connection, of which the handshake decides."""
+        is_about_the_connection = self.link is not None and not self.open.is_set() and refusal.verdict.level is Level.LINK
+        if self.link is not None and is_about_the_connection:
+            self.link.fail(refusal)
+        return is_about_the_connection
 
     def account_authorised(self, account_id: int) -> None:
         """The server has just said so; what it says of the account next comes after that."""
