@@ -524,8 +524,8 @@ async def test_twenty_at_once_are_settled_within_the_quota(world: World) -> None
 # --- what was seen -----------------------------------------------------------------------------------------------------------------------
 
 
-def execution(order_id: int) -> pb.ProtoOAExecutionEvent:
-    event = pb.ProtoOAExecutionEvent(ctidTraderAccountId=1, executionType=2)  # type: ignore[arg-type]
+def execution(order_id: int, account_id: int = 1) -> pb.ProtoOAExecutionEvent:
+    event = pb.ProtoOAExecutionEvent(ctidTraderAccountId=account_id, executionType=2)  # type: ignore[arg-type]
     event.order.orderId = order_id
     return event
 
@@ -541,7 +541,27 @@ def test_an_order_that_was_seen_before_is_anothers_and_one_that_came_since_may_b
     executions.answered(pb.ProtoOACancelOrderReq(), execution(2))
     executions.answered(pb.ProtoOATraderReq(), pb.ProtoOATraderRes())
     executions.saw(execution(3))
-    assert [executions.is_anothers(number, sent) for number in (1, 2, 3, 4)] == [True, False, True, False]
+    assert [executions.is_anothers(1, number, sent) for number in (1, 2, 3, 4)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("is_answer", [False, True])
+async def test_an_order_is_not_mistaken_for_one_of_another_account_that_has_the_same_number(is_answer: bool) -> None:
+    """The demo and the live server number their orders each for itself."""
+    executions = Executions()
+    if is_answer:
+        executions.answered(pb.ProtoOANewOrderReq(), execution(7, account_id=2))
+    else:
+        executions.saw(execution(7, account_id=2))
+    sent = executions.sent(100.0)
+    executions.saw(execution(7, account_id=1))
+
+    async def answer(asked: Message) -> Message:
+        cls = pb.ProtoOAReconcileRes if isinstance(asked, pb.ProtoOAReconcileReq) else pb.ProtoOAOrderListRes
+        return cls(ctidTraderAccountId=1, order=[_listed(7, time=100_000, name="mine")])
+
+    order = pb.ProtoOANewOrderReq(ctidTraderAccountId=1, symbolId=1, orderType=TYPE.LIMIT, tradeSide=BUY, volume=1, clientOrderId="mine")
+    found = await Settler(answer, order, sent, ManualClock(wall=101.0), executions)._look()()
+    assert found.settlement.outcome is Outcome.PENDING
 
 
 def test_the_memory_of_orders_has_an_end() -> None:
@@ -549,7 +569,7 @@ def test_the_memory_of_orders_has_an_end() -> None:
     for number in range(1, REMEMBERED + 2):
         executions.saw(execution(number))
     sent = executions.sent(0.0)
-    assert [executions.is_anothers(number, sent) for number in (1, 2)] == [False, True]
+    assert [executions.is_anothers(1, number, sent) for number in (1, 2)] == [False, True]
 
 
 def kinds_of_requests(trader: Trading, order_id: int, position_id: int) -> list[Message]:

@@ -20,6 +20,7 @@ REMEMBERED: Final = 10_000
 
 _MAKES_AN_ORDER: Final = (ProtoOANewOrderReq, ProtoOAClosePositionReq)
 _ANSWERED: Final = 0
+_Order = tuple[int, int]
 
 
 class Sent(NamedTuple):
@@ -30,33 +31,33 @@ class Sent(NamedTuple):
 
 
 class Executions:
-    """The orders of one session. Ids are the server's, across all accounts."""
+    """The orders of one session, by account: demo and live, and two brokers, number theirs each for itself."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[int, int] = OrderedDict()  # as the how-manyth the order was seen first, or as _ANSWERED
+        self._seen: OrderedDict[_Order, int] = OrderedDict()  # as the how-manyth the order was seen first, or as _ANSWERED
         self._count = 0
 
     def saw(self, event: ProtoOAExecutionEvent) -> None:
         """An execution event has arrived."""
-        order_id = event.order.orderId
-        if order_id and order_id not in self._seen:
+        order = event.ctidTraderAccountId, event.order.orderId
+        if event.order.orderId and order not in self._seen:
             self._count += 1
-            self._remember(order_id, self._count)
+            self._remember(order, self._count)
 
     def answered(self, request: Message, reply: Message) -> None:
         """This reply has reached the one who asked."""
         if isinstance(request, _MAKES_AN_ORDER) and isinstance(reply, ProtoOAExecutionEvent) and reply.order.orderId:
-            self._remember(reply.order.orderId, _ANSWERED)
+            self._remember((reply.ctidTraderAccountId, reply.order.orderId), _ANSWERED)
 
     def sent(self, at: float) -> Sent:
         """A request is about to be sent."""
         return Sent(at, self._count)
 
-    def is_anothers(self, order_id: int, sent: Sent) -> bool:
-        """Whether the order cannot come of a request that was sent then and got no answer."""
-        return self._seen.get(order_id, math.inf) <= sent.orders_seen
+    def is_anothers(self, account_id: int, order_id: int, sent: Sent) -> bool:
+        """Whether the account's order cannot come of a request that was sent then and got no answer."""
+        return self._seen.get((account_id, order_id), math.inf) <= sent.orders_seen
 
-    def _remember(self, order_id: int, number: int) -> None:
-        self._seen[order_id] = number
+    def _remember(self, order: _Order, number: int) -> None:
+        self._seen[order] = number
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)

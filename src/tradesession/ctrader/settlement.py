@@ -225,7 +225,7 @@ class Settler:
         return volume == self._message.volume and order_id not in protective and not self._is_anothers(order_id)
 
     def _is_anothers(self, order_id: int) -> bool:
-        return self._executions.is_anothers(order_id, self._sent)
+        return self._executions.is_anothers(self._account_id, order_id, self._sent)
 
     async def _of_order(self, order: ProtoOAOrder, position: ProtoOAPosition | None) -> _Found:
         deals: tuple[ProtoOADeal, ...] = ()
