@@ -183,3 +183,11 @@ def test_the_problem_details_of_asp_net_are_told() -> None:
 def test_a_secret_that_a_server_repeats_is_masked() -> None:
     asked = Asked(name="GET /", is_enveloped=True, has_effects=False, secrets=(Secret("planted-bearer"),))
     assert "planted" not in str(judge(reply(error("Validation", message="you sent planted-bearer")), asked))
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [(reply(error("MT4Error")), "MT4Error"), (reply(b"", 404), "HTTP 404"), (reply(error("M4")), "M***")]
+)
+def test_a_known_code_stays_whole_whatever_was_sent(answer: HttpReply, code: str) -> None:
+    asked = Asked(name="PUT /api/v2/x", is_enveloped=True, has_effects=True, secrets=(Secret("4"),))
+    assert refused(judge(answer, asked)).code == code

@@ -150,14 +150,16 @@ def _refused(reply: HttpReply, asked: Asked, refusal: _Refusal) -> Error:
     ruling = RULINGS.get(refusal.code) or _STATUSES.get(reply.status) or _OTHER
     is_untouched = ruling.is_untouched or outcome == _UNTOUCHED
     is_open = refusal.code == _OUTCOME_UNKNOWN or outcome in _UNKNOWN or (ruling.is_open and not is_untouched)
+    is_known = refusal.code in RULINGS or refusal.code in (_OUTCOME_UNKNOWN, f"HTTP {reply.status}")
+    code = refusal.code if is_known else _quoted(refusal.code, asked)  # of a known one a body of one figure would mask a part
     if asked.has_effects and is_open:
-        return asked.unknown(f"the server says {_quoted(refusal.code, asked)}", _quoted(refusal.activity_id, asked))
+        return asked.unknown(f"the server says {code}", _quoted(refusal.activity_id, asked))
     verdict = _RETRY if is_open or is_untouched else ruling.verdict
     after = reply.retry_after(policy.CPLUGIN_RETRY_AFTER_LIMIT)
     if after is not None and verdict.action is Action.RETRY:
         verdict = Verdict(Action.RETRY_AFTER, verdict.level, after)
     error = ApiError(
-        _quoted(refusal.code, asked),
+        code,
         _quoted(refusal.description, asked),
         manager_code=_quoted(refusal.manager_code, asked) if isinstance(refusal.manager_code, str) else refusal.manager_code,
         activity_id=_quoted(refusal.activity_id, asked),
