@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +69,21 @@ def test_older_items_that_a_new_connection_begins_with_are_hidden_once_the_two_a
 def test_items_that_look_the_same_all_come_out(race: tuple[int, list[tuple[str, int]]], looks: int) -> None:
     total, events = race
     assert play(Handover(lambda item: item % looks), events) == list(range(total))
+
+
+@given(st.data())
+def test_a_connection_that_is_replaced_while_it_is_behind_the_one_before_it_doubles_nothing(data: st.DataObject) -> None:
+    total = data.draw(st.integers(0, 12))
+    last_of_second = data.draw(st.integers(0, total))
+    last_of_first = data.draw(st.integers(0, last_of_second))
+    second = iter([("new", item) for item in range(data.draw(st.integers(0, last_of_first)), last_of_second)])
+    meanwhile = list(itertools.islice(second, data.draw(st.integers(0, total))))
+    first = Handover(plain)
+    out = play(first, [*data.draw(interleaved([("old", item) for item in range(last_of_first)], meanwhile)), ("end", 0)])
+    out += play(first, list(itertools.islice(second, data.draw(st.integers(0, total)))))
+    third = [("new", item) for item in range(data.draw(st.integers(len(out), max(len(out), last_of_second))), total)]
+    events = data.draw(interleaved([*(("old", item) for _, item in second), ("end", 0)], third))
+    assert out + play(Handover(plain, out[-1:], first), events) == list(range(total))
 
 
 def test_an_item_like_the_last_one_before_is_not_taken_for_it() -> None:

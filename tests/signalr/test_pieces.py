@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -185,3 +186,28 @@ def test_whoever_left_the_line_is_not_called() -> None:
 def test_a_connection_is_replaced_so_long_before_its_bearer_ends_that_both_can_run_side_by_side(life: float | None, seconds: float) -> None:
     token = Token(access=Secret("a"), issued_at=1000.0, expires_at=None if life is None else 1000.0 + life)
     assert ahead(token) == pytest.approx(seconds)
+
+
+async def test_a_connection_that_is_replaced_before_it_has_caught_up_with_the_one_before_it_tells_nothing_twice() -> None:
+    stream: EventStream[int] = EventStream("numbers")
+    pushes = PushFeed("OnNumber", stream, None)
+
+    def bring(numbers: Iterable[int], *, is_old: bool) -> None:
+        for number in numbers:
+            pushes.take(number, is_old=is_old)
+
+    bring(range(10), is_old=False)
+    pushes.begin_handover(lambda: None)
+    first = pushes.handover
+    bring(range(10, 20), is_old=True)
+    bring(range(10, 13), is_old=False)
+    pushes.let_go()
+    pushes.begin_handover(lambda: None)
+    bring(range(13, 18), is_old=True)
+    bring(range(20, 24), is_old=False)
+    pushes.settle(first)
+    bring([18, 19], is_old=True)  # so late that they are others
+    bring(range(20, 22), is_old=True)
+    pushes.let_go()
+    stream.end()
+    assert [number async for number in stream] == [*range(20), 18, 19, *range(20, 24)]

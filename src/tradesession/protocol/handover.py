@@ -24,9 +24,12 @@ REMEMBERED: Final = 4096
 
 
 class Handover(Generic[T]):
-    """One stream between two connections. `last` are the items that were delivered just before; one is enough."""
+    """One stream between two connections. `last` are the items that were delivered just before; one is enough.
 
-    def __init__(self, key: Callable[[T], Hashable], last: Iterable[T] = ()) -> None:
+    `before` is the one by which the old side itself took over, where that is not over yet: it may still bring what came before it.
+    """
+
+    def __init__(self, key: Callable[[T], Hashable], last: Iterable[T] = (), before: Handover[T] | None = None) -> None:
         self.is_aligned = False
         """Whether the new side surely goes on where the old one is, so that the old one may go."""
         self.is_over = False
@@ -39,6 +42,9 @@ class Handover(Generic[T]):
         self._by_new = _Counts()  # what the old side has still to bring
         self._held: deque[tuple[Hashable, T]] = deque()
         self._held_keys = _Counts()
+        self._before = before
+        if before is not None:
+            before._before = None  # its own old side brings nothing any more
         for known in self._last:
             self._by_old.add(known)
 
@@ -47,8 +53,15 @@ class Handover(Generic[T]):
         """Whether so much is held that it is time to do without the old side."""
         return len(self._held) >= REMEMBERED
 
+    def settle(self, before: Handover[T] | None) -> None:
+        """That one was long ago: nothing of it can come twice any more."""
+        if self._before is before:
+            self._before = None
+
     def from_old(self, item: T) -> list[T]:
         """The items to deliver now that the old side brought this one."""
+        if self._before is not None and not self._before.is_over and not self._before.from_new(item):
+            return []
         key = self._key(item)
         if self.is_aligned:
             return self._once(key, item, mine=self._by_old, others=self._by_new)

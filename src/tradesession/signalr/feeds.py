@@ -76,7 +76,7 @@ class Feed:
     def begin_handover(self, on_aligned: Callable[[], object]) -> None:
         """From now on another connection brings the events as well. `on_aligned` is called when the old one is not needed any more."""
         self._on_aligned = on_aligned
-        self.handover = Handover(self._key, () if self._last is _NOTHING else (self._last,))
+        self.handover = Handover(self._key, () if self._last is _NOTHING else (self._last,), self.handover)
 
     def end_old(self, gap: Gap | None = None) -> None:
         """The old connection brings no more. `gap` is to be told if it ended before it was clear that nothing was missed."""
@@ -97,6 +97,8 @@ class Feed:
         """This one was long ago: nothing can come twice any more, and an event that equals another one is a new one."""
         if self.handover is handover:
             self.handover = None
+        elif self.handover is not None:
+            self.handover.settle(handover)
 
     def detach(self) -> None:
         """There is no connection any more."""
