@@ -126,12 +126,16 @@ SCRIPTS: dict[str, tuple[Callable[[], Path], str]] = {
 }
 
 
-async def play(client: str, moment: Moment, directory: Path) -> Row:
+@pytest.fixture
+def python(client: str) -> Path:
+    """With the client, installed before the test's time begins."""
+    return SCRIPTS[client][0]()
+
+
+async def play(client: str, python: Path, moment: Moment, directory: Path) -> Row:
     """One renewal, cancelled then; what became of the pair and of the others."""
-    make, script = SCRIPTS[client]
-    python = make()
     endpoint = Endpoint(moment)
-    async with endpoint.serving(), running(python, script, directory) as program:
+    async with endpoint.serving(), running(python, SCRIPTS[client][1], directory) as program:
         first = endpoint.refresh_token
         await program.tell(
             token_url=f"{endpoint.origin}/token",
@@ -175,9 +179,9 @@ def word(outcome: Any) -> str:
 
 @pytest.mark.parametrize("client", OBSERVED)
 async def test_who_loses_the_pair_when_a_caller_is_cancelled_in_mid_rotation(
-    client: str, tmp_path: Path, record_property: Callable[[str, object], None]
+    client: str, python: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    rows = {moment: await play(client, moment, tmp_path) for moment in OBSERVED[client]}
+    rows = {moment: await play(client, python, moment, tmp_path) for moment in OBSERVED[client]}
     record_property("table", table(client, rows))
     assert rows == OBSERVED[client]
 

@@ -179,11 +179,15 @@ def check_rest(server: CPluginSandbox, steps: dict[str, Step]) -> None:
     assert server.journal.counts["token.issued"] == 1
 
 
-async def test_cplugins_javascript_sdk_does_all_it_can(server: CPluginSandbox, tmp_path: Path) -> None:
-    place = MYWEBAPI_SDK_JS.ensure()
+@pytest.fixture(scope="module")
+def mywebapi_sdk_js() -> Path:
+    return MYWEBAPI_SDK_JS.ensure()
+
+
+async def test_cplugins_javascript_sdk_does_all_it_can(mywebapi_sdk_js: Path, server: CPluginSandbox, tmp_path: Path) -> None:
     server.settings.kind = "text"  # as its types have it
-    async with running(place, "mywebapi_sdk.mjs", tmp_path, trusting(server)) as program:
-        await program.tell(modules=str(place), **server.describe())
+    async with running(mywebapi_sdk_js, "mywebapi_sdk.mjs", tmp_path, trusting(server)) as program:
+        await program.tell(modules=str(mywebapi_sdk_js), **server.describe())
         steps = by_name(await program.rest())
 
     assert steps["installed"] == {"version": "0.2.1"}
@@ -198,8 +202,13 @@ async def test_cplugins_javascript_sdk_does_all_it_can(server: CPluginSandbox, t
     assert [call["type"] for call in steps["mt5"]["marginCalls"]] == ["MarginCall", "StopOut"]
 
 
-async def test_cplugins_python_sdk_does_all_it_can(server: CPluginSandbox, tmp_path: Path) -> None:
-    async with running(MYWEBAPI_SDK.ensure(), "mywebapi_sdk.py", tmp_path, trusting(server)) as program:
+@pytest.fixture(scope="module")
+def mywebapi_sdk() -> Path:
+    return MYWEBAPI_SDK.ensure()
+
+
+async def test_cplugins_python_sdk_does_all_it_can(mywebapi_sdk: Path, server: CPluginSandbox, tmp_path: Path) -> None:
+    async with running(mywebapi_sdk, "mywebapi_sdk.py", tmp_path, trusting(server)) as program:
         await program.tell(**server.describe(), realtime=True)
         steps = by_name(await program.rest())
 
@@ -215,8 +224,13 @@ async def test_cplugins_python_sdk_does_all_it_can(server: CPluginSandbox, tmp_p
 # --- SignalR clients for Python -------------------------------------------------------------------------------------------------------
 
 
-async def test_pysignalr_calls_and_streams(server: CPluginSandbox, tmp_path: Path) -> None:
-    async with running(PYSIGNALR.ensure(), "pysignalr_client.py", tmp_path, trusting(server)) as program:
+@pytest.fixture(scope="module")
+def pysignalr() -> Path:
+    return PYSIGNALR.ensure()
+
+
+async def test_pysignalr_calls_and_streams(pysignalr: Path, server: CPluginSandbox, tmp_path: Path) -> None:
+    async with running(pysignalr, "pysignalr_client.py", tmp_path, trusting(server)) as program:
         await program.tell(**facts(server))
         steps = by_name(await program.rest())
     assert steps["installed"] == {"version": "1.3.3", "changed": []}
@@ -225,9 +239,14 @@ async def test_pysignalr_calls_and_streams(server: CPluginSandbox, tmp_path: Pat
     assert steps["stream"] == {"items": [0, 1, 2]}
 
 
+@pytest.fixture(scope="module")
+def signalrcore() -> Path:
+    return SIGNALRCORE.ensure()
+
+
 @pytest.mark.parametrize("skip", [False, True], ids=["negotiated", "not negotiated"])
-async def test_signalrcore_calls_and_streams(server: CPluginSandbox, tmp_path: Path, *, skip: bool) -> None:
-    async with running(SIGNALRCORE.ensure(), "signalrcore_client.py", tmp_path, trusting(server)) as program:
+async def test_signalrcore_calls_and_streams(signalrcore: Path, server: CPluginSandbox, tmp_path: Path, *, skip: bool) -> None:
+    async with running(signalrcore, "signalrcore_client.py", tmp_path, trusting(server)) as program:
         await program.tell(**facts(server, skip=skip))
         steps = by_name(await program.rest())
     assert steps["installed"] == {"version": "1.0.2", "changed": []}

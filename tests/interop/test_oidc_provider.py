@@ -21,9 +21,15 @@ from tradesession import cplugin
 from tradesession.errors import TokenRefused
 from tradesession.timing import AdjustableClock
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120, func_only=True)]
 
 SECRET = "planted-secret-of-32-characters-!%+/"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    """Before a test's time begins."""
+    OIDC_PROVIDER.ensure()
 
 
 @asynccontextmanager
