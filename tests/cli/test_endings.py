@@ -213,7 +213,21 @@ class Interrupter:
                 pass
 
 
-def test_a_renewal_that_is_told_to_stop_is_finished_and_saved(server: Server, tmp_path: Path) -> None:
+NOHUP = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]
+
+
+@pytest.mark.parametrize(
+    ("number", "started", "code", "said"),
+    [
+        (signal.SIGTERM, [], 130, "error: interrupted\n"),
+        (signal.SIGHUP, [], 130, "error: interrupted\n"),
+        (signal.SIGHUP, NOHUP, 0, ""),
+    ],
+    ids=["told to stop", "the terminal is gone", "nohup"],
+)
+def test_a_renewal_that_is_to_stop_is_finished_and_saved(
+    server: Server, tmp_path: Path, number: signal.Signals, started: list[str], code: int, said: str
+) -> None:
     answer = json.dumps({"accessToken": "new", "refreshToken": "newer", "tokenType": "bearer", "expiresIn": 3600})
 
     class Stopper(Interrupter):
@@ -227,14 +241,24 @@ def test_a_renewal_that_is_told_to_stop_is_finished_and_saved(server: Server, tm
     names["TRADESESSION_STORE"] = store["store"]
     spent = '{"accessToken": "old", "refreshToken": "used once", "expiresIn": 0}'
     subprocess.run([*COMMAND, "tokens", "import", "ctrader"], env=names, input=spent, text=True, check=True, capture_output=True)
-    with listening(stop := Stopper(signal.SIGTERM)) as port:
-        refresh = [*COMMAND, "tokens", "refresh", "ctrader", "--token-url", f"http://127.0.0.1:{port}/apps/token", "--min-ttl", "60"]
+    with listening(stop := Stopper(number)) as port:
+        refresh = [
+            *started,
+            *COMMAND,
+            "tokens",
+            "refresh",
+            "ctrader",
+            "--token-url",
+            f"http://127.0.0.1:{port}/apps/token",
+            "--min-ttl",
+            "60",
+        ]
         stop.process = subprocess.Popen(refresh, env=names, stdout=-1, stderr=-1, text=True)
         _, err = stop.process.communicate(timeout=PATIENCE)
     show = [*COMMAND, "tokens", "show", "ctrader", "--json", "--reveal"]
     kept = json.loads(subprocess.run(show, env=names, text=True, check=True, capture_output=True).stdout)
     assert (kept["generation"], kept["refresh_token"], kept["grant"]) == (2, "newer", "usable")
-    assert (stop.process.returncode, err) == (130, "error: interrupted\n")
+    assert (stop.process.returncode, err) == (code, said)
 
 
 def test_who_finds_that_nobody_reads_ends_without_a_word(server: Server) -> None:

@@ -10,10 +10,15 @@ from tradesession.errors import ConfigurationError
 
 
 def main() -> int:
-    """Run the command that `sys.argv` names; the exit code. To be told to stop (SIGTERM) is to be interrupted: in order, and saving."""
+    """Run the command that `sys.argv` names; the exit code.
+
+    To be told to stop (SIGTERM), or to lose the terminal (SIGHUP), is to be interrupted: in order, and saving.
+    """
     # A background job of a shell without job control begins with SIGINT ignored, and then nothing would end it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _interrupt)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # None where whoever started us has closed them
         try:
@@ -21,6 +26,10 @@ def main() -> int:
         except KeyboardInterrupt:  # while it was loading, or at its end
             sys.stderr.write("error: interrupted\n")
             return 130
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def _run() -> int:
