@@ -281,6 +281,23 @@ def test_a_refused_assertion_says_why() -> None:
     assert 'error="invalid_client"' in judge(rule, Evidence(assertions=refused), str).problems[0].found
 
 
+@pytest.mark.parametrize(
+    ("bars", "status"),
+    [
+        (bars_of(int(NOW), 1), Status.FAILED),
+        (bars_of(int(NOW) - 600, 3), Status.WARNING),  # traded before, and not meanwhile
+        ({"s": "no_data"}, Status.WARNING),
+        ({"s": "error"}, Status.FAILED),
+    ],
+)
+def test_a_silent_symbol_that_nobody_traded_is_no_mistake(bars: dict[str, Any], status: Status) -> None:
+    evidence = stream({"f": "q", "id": "B", "t": NOW, "ap": 2, "bp": 1, "as": 1, "bs": 1})
+    evidence.streamed = {"X.A": Asked("X.A", "1", int(NOW) - 600, int(NOW) + 40, reply(bars))}
+    assert found("streaming.all-symbols", evidence) is status
+    evidence.symbols.append(Symbol("Z", "Z", "stock", True, False, 1, Hours.parse("24x7", "Etc/UTC")))  # not asked about
+    assert found("streaming.all-symbols", evidence) is status
+
+
 def test_daily_updates_are_waited_for_in_sessions_only() -> None:
     evidence = stream({"id": "A", "t": NOW, "p": 1.5})
     asleep, awake = (Symbol("B", "B", "index", True, True, 1, Hours.parse(session, "Etc/UTC")) for session in ("0930-1600:7", "24x7"))

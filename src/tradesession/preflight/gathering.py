@@ -20,6 +20,7 @@ from tradesession.preflight.exchange import Exchange
 from tradesession.preflight.plan import STREAMS, Plan
 from tradesession.preflight.rules.groups import ids
 from tradesession.preflight.rules.history import COUNT, SETTLED
+from tradesession.preflight.rules.streaming import silent
 from tradesession.preflight.rules.symbols import is_power
 from tradesession.preflight.rules.tokens import access_token, fields, is_refusal, lifetime
 from tradesession.secrets import Secret
@@ -36,6 +37,8 @@ _FRESH: Final = 0.5
 """Share of its life after which a token is replaced before the next request."""
 _MOST_GROUPS: Final = 20
 """Groups whose symbols are read: twice as many as are allowed."""
+_MOST_UNHEARD: Final = 20
+"""Symbols that a stream did not speak of whose history is asked for."""
 _LATE: Final = 600
 """Seconds before the opening of a stream whose trades it may still bring, late as they are."""
 _UNKNOWN: Final = "NO_SUCH_SYMBOL"
@@ -284,6 +287,9 @@ class Gathering:
             asked = await self._ask(history.symbol, recent.first, now)
             history.asked["later"] = asked
             self.evidence.streamed[history.symbol.name] = await self._ask(history.symbol, first, now)
+        unheard = [symbol for symbol in silent(self.evidence) if symbol.has_intraday and symbol.name not in self.evidence.streamed]
+        for symbol in unheard[:_MOST_UNHEARD]:  # whether they were quiet for everybody
+            self.evidence.streamed[symbol.name] = await self._ask(symbol, first, now)
 
 
 def sample(symbols: Iterable[Symbol], count: int) -> list[Symbol]:

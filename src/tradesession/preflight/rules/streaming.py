@@ -45,6 +45,13 @@ def _heard(evidence: Evidence) -> Iterator[tuple[Line, Message]]:
     yield from messages
 
 
+def silent(evidence: Evidence) -> list[Symbol]:
+    """The symbols whose session was on, and of which no stream that was opened said anything."""
+    streams = [stream for stream in evidence.streams if stream.opening.status == 200 and not stream.opening.error]
+    heard = {found.name for stream in streams for _, one in stream.messages if (found := _symbol(evidence, one)) is not None}
+    return [symbol for symbol in evidence.symbols if streams and symbol.name not in heard and _is_open(symbol, streams)]
+
+
 def kind_of(message: Message) -> str | None:
     """What a message is: q, t, d, or the deprecated a and b; None for another one, such as a heartbeat."""
     kind = message.get("f", "t" if "p" in message else None)
@@ -103,11 +110,18 @@ def _known(evidence: Evidence) -> Iterator[Problem]:
 @rule("streaming.all-symbols", "every symbol whose session is on is heard of", DATA_TESTS + "streamingSymbolsCheck")
 def _all_symbols(evidence: Evidence) -> Iterator[Problem]:
     streams = _open(evidence)
-    heard = {found.name for stream in streams for _, one in stream.messages if (found := _symbol(evidence, one)) is not None}
-    seconds = min(stream.ended_at - stream.opened_at for stream in streams)
-    for symbol in evidence.symbols:
-        if symbol.name not in heard and _is_open(symbol, streams):
-            yield Problem("a quote or a trade", f"nothing in {seconds:.0f} s", symbol.name)
+    opened, seconds = min(stream.opened_at for stream in streams), min(stream.ended_at - stream.opened_at for stream in streams)
+    quiet = silent(evidence)
+    has_traded = {
+        symbol.name: any(time + 60 > opened for time in bars.t)
+        for symbol in quiet
+        if symbol.name in evidence.streamed and (bars := evidence.streamed[symbol.name].bars) is not None
+    }
+    is_quiet_time = bool(has_traded) and not any(has_traded.values())  # of those that were not asked about no more is known
+    for symbol in quiet:
+        is_excused = not has_traded[symbol.name] if symbol.name in has_traded else is_quiet_time
+        found = f"nothing in {seconds:.0f} s" + (", and no bar in /history either: it may trade rarely" if is_excused else "")
+        yield Problem("a quote or a trade", found, symbol.name, is_warning=is_excused)
 
 
 @rule(
