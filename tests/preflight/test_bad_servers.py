@@ -14,6 +14,7 @@ from tests.preflight.examination import NOON, broken, examine, plan
 from tradesession import preflight
 from tradesession.errors import CertificateRefused, Unreachable
 from tradesession.preflight import Plan, Report, Status
+from tradesession.preflight.client import Client
 from tradesession.preflight.html import render
 from tradesession.sandbox import Sandbox
 from tradesession.sandbox.simulation import World, simulated
@@ -134,6 +135,22 @@ async def test_a_server_with_which_no_connection_comes_about_is_not_examined(wor
     async with saying(None) as url:  # nothing to a TLS handshake, as behind a firewall that drops what comes
         with pytest.raises(Unreachable):
             await examined(world, url.replace("http://", "https://"))
+
+
+@simulated()
+async def test_a_stream_may_begin_with_its_first_message(world: World) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        await asyncio.sleep(15)
+        writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
+        async with Client(Plan(base_url=url), world.clock) as client:
+            stream = await client.stream(None, 1, 5.0)
+    assert (stream.opening.status, stream.ending, len(stream.lines)) == (200, "", 1)
 
 
 @simulated()

@@ -1,6 +1,6 @@
 """The way to the server: each request becomes an `Exchange`, whatever comes of it.
 
-Owns one HTTP driver. Always holds: no answer of a server raises anything here, how broken it may be; only a server that cannot be reached
+Owns two HTTP drivers. Always holds: no answer of a server raises anything here, how broken it may be; only a server that cannot be reached
 at all does, before it has answered once. Remembers every secret that it has sent or got, so that `redact` can keep them out of a report.
 """
 
@@ -35,6 +35,8 @@ class Client:
         self._plan = plan
         self._clock = clock
         self._driver = HttpDriver(plan.origins, ca_file=plan.ca_file, clock=clock, timeout=plan.request_timeout, keep_alive=True)
+        until_first_message = 2 * plan.request_timeout  # with which some servers send their headers
+        self._streams = HttpDriver(plan.origins, ca_file=plan.ca_file, clock=clock, timeout=until_first_message)
         self._late: Counter[str] = Counter()
         self._secrets: list[Secret] = []
         self._has_answered = False
@@ -45,6 +47,7 @@ class Client:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._streams.aclose()
         await self._driver.aclose()
 
     # --- secrets ---
@@ -86,7 +89,7 @@ class Client:
         what = f"GET /streaming, connection {number}"
         self.requests += 1
         try:
-            stream = await self._driver.open(self._request("GET", f"{self._plan.base_url}/streaming", token))
+            stream = await self._streams.open(self._request("GET", f"{self._plan.base_url}/streaming", token))
         except Error as error:
             return Stream(Exchange(what, error=_cause(error)))
         lines: list[Line] = []
