@@ -46,7 +46,7 @@ def account(server: B2CoreSandbox) -> str:
     return str(server.state.accounts[0]["accountId"])
 
 
-async def until(condition: Any, seconds: float = 20) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     """Wait for a condition, in real time."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -21,7 +21,7 @@ import pytest
 
 from tradesession.cli.app import run
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 FORM = "application/x-www-form-urlencoded"
 COMMAND = (sys.executable, "-W", "error", "-m", "tradesession.cli")
 

@@ -69,7 +69,7 @@ async def test_it_stays_through_a_loss_and_says_goodbye_when_it_is_told_to_stop(
             await lines_of(process, "quote")
         finally:
             process.send_signal(ending)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await process.communicate()
         assert process.returncode == 0
         closings = [closing.cause for closing in sandbox.ctrader.state.closings]
@@ -91,7 +91,7 @@ async def test_it_ends_in_an_outage_too_when_nobody_reads_any_more() -> None:
         os.close(reading)
         await sandbox.ctrader.faults.cut()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 _, said = await process.communicate()
         finally:
             if process.returncode is None:
@@ -119,7 +119,7 @@ async def test_a_reader_that_has_stopped_holds_up_no_signal_and_gets_whole_lines
                 while len(ticks) < size / 50:  # more than the pipe would take in
                     await asyncio.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await process.wait() == 0
         finally:
             if process.returncode is None:

@@ -26,7 +26,7 @@ from tradesession.sandbox.cplugin import known_faults
 from tradesession.session.states import SessionState
 from tradesession.session.streams import EventStream
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 HARMLESS: dict[str, str] = {
     "slice-output": "1",

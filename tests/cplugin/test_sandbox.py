@@ -21,7 +21,7 @@ from tradesession.signalr import HubError
 from tradesession.verdict import Level
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def loud(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until the condition holds; fail when it does not come about."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

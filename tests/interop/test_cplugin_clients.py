@@ -19,7 +19,7 @@ from tradesession.sandbox.cplugin import PATHS, CPluginSandbox
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120, func_only=True), pytest.mark.xdist_group("cplugin-clients")]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 TICK = {"symbol", "bid", "ask", "lastTime"}
 
 

@@ -20,7 +20,7 @@ from tradesession.ctrader import registry
 from tradesession.sandbox import Sandbox
 from tradesession.sandbox.ctrader import Account, Grant
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 M = TypeVar("M", bound=Message)
 

@@ -20,7 +20,7 @@ from tradesession.sandbox.authority import Authority
 from tradesession.sandbox.proxy import Direction, Ending
 from tradesession.timing import AdjustableClock
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 DIRECTIONS: list[Direction] = ["to_client", "to_server"]
 

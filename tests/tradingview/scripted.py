@@ -21,7 +21,7 @@ SYMBOLS = {"s": "ok", "symbol": ["EURUSD", "AAPL"], "ticker": ["fx:1", "AAPL"], 
 OK = {"s": "ok"}
 GROUPS = {"s": "ok", "d": {"groups": []}}
 LOGIN = PasswordBearer(login="me", password="secret")
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tradesession.hooks import Record, Recovered
 from tradesession.sandbox import FaultProxy, Sandbox
 from tradesession.tradingview import Quote, Session
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture
