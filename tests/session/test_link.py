@@ -191,6 +191,14 @@ async def test_no_time_at_all_is_a_deadline_too() -> None:
         await task
 
 
+@pytest.mark.parametrize("timeout", [0, -1])
+async def test_what_has_effects_and_no_time_left_is_not_sent(timeout: float) -> None:
+    rig = Rig()
+    with pytest.raises(NotSent, match="!buy was not sent: its time was over before its turn came"):
+        await rig.link.request("!buy", timeout=timeout)
+    assert (rig.transport.sent, rig.link.in_flight) == ([], 0)
+
+
 # --- the end ------------------------------------------------------------------------------------------------------------------------
 
 

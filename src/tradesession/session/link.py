@@ -158,6 +158,8 @@ class Link(Generic[M]):
         await self._wait_for_turn(waiting, called_at, min(budget, send_within))
         transport = self._connected(waiting)
         sent_at = self._clock.monotonic()
+        if sent_at >= called_at + budget and self._dialect.has_effects(waiting.request):  # who wanted it wants it no more
+            raise NotSent(f"{waiting.name} was not sent: its time was over before its turn came")
         correlation_id = self._correlator.register(waiting)
         try:
             transport.send(self._dialect.encode(waiting.request, correlation_id))
