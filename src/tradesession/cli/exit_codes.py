@@ -44,7 +44,7 @@ class ExitCode(enum.IntEnum):
     UNREACHABLE = 4, "the server cannot be reached"
     CERTIFICATE = 5, "the server's certificate is not trusted"
     ACCOUNT = 6, "an account is unknown, or is refused"
-    HUMAN = 7, "a person is needed: the token is refused, or consent is missing"
+    HUMAN = 7, "a person is needed: the token or the login is refused, or consent is missing"
     STORE = 8, "the token store cannot be reached, or must not be used as it is"
     UNCERTAIN = 9, "it is uncertain whether a refresh token has been spent"
     TOKEN_ENDPOINT = 10, "the token endpoint cannot be reached"
