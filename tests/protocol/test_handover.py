@@ -86,6 +86,17 @@ def test_a_connection_that_is_replaced_while_it_is_behind_the_one_before_it_doub
     assert out + play(Handover(plain, out[-1:], first), events) == list(range(total))
 
 
+def test_what_a_handover_of_long_ago_still_expected_is_not_looked_for_any_more() -> None:
+    first: Handover[int] = Handover(lambda item: item % 2)
+    assert [first.from_old(1), first.end_old()] == [[1], []]
+    second, third = (Handover(lambda item: item % 2, last=[1], before=before) for before in (first, None))
+    second.settle(third)  # that is another one
+    assert second.from_old(3) == []  # taken for the 1 that the first one expects
+    assert first.from_old(5) == [5]
+    second.settle(first)
+    assert second.from_old(7) == [7]
+
+
 def test_an_item_like_the_last_one_before_is_not_taken_for_it() -> None:
     between = Handover(lambda item: item % 2, last=[1])
     assert [between.from_old(2), between.from_new(2), between.from_old(3), between.end_old()] == [[2], [], [3], []]
