@@ -149,7 +149,7 @@ async def test_whatever_goes_wrong_for_two_minutes_all_is_well_again_soon_after(
         server.faults.clear()
         await well_again(sandbox, session)
         await session.trader.post(ORDERS, {"accountId": account})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await anext(orders):
                 pass
         assert len(server.state.orders[account]) == 1

@@ -199,7 +199,7 @@ async def test_a_code_is_read_from_the_terminal_and_nothing_wipes_the_question_o
         await asyncio.sleep(0)
         shown = capsys.readouterr()
         os.write(keyboard, b"123456\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await asked == "123456"
     assert shown.err == "sms code of me@example.com: "
     hidden, visible = "\x1b[?25l", "\x1b[?25h"  # the cursor, while something moves

@@ -47,7 +47,7 @@ async def lines_of(process: asyncio.subprocess.Process, until: str) -> list[dict
     """The lines up to the first one of this kind."""
     assert process.stdout is not None
     lines: list[dict[str, Any]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not lines or lines[-1]["kind"] != until:
             lines.append(json.loads(await process.stdout.readline()))
     return lines
@@ -112,7 +112,7 @@ async def test_a_reader_that_has_stopped_holds_up_no_signal_and_gets_whole_lines
             *COMMAND, "watch", "ctrader", "EURUSD", "--json", env=os.environ | environment, stdout=writing
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while select.select([], [writing], [], 0)[1]:
                     await asyncio.sleep(0.01)
                 ticks.clear()

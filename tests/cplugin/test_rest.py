@@ -379,7 +379,7 @@ async def test_no_answer_within_the_deadline(api: Api, method: str, error: type[
     api.answers = [never]
     async with api.rest() as rest:
         await rest._tokens.get()
-        with pytest.raises(error, match=r"within 0\.(2|1\d*) s"):
+        with pytest.raises(error, match=r"within 0\.\d+ s"):
             await rest.call(method, TIME, timeout=0.2)
         released.set()
 

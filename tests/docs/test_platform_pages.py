@@ -64,7 +64,7 @@ async def test_the_block_runs(block: str, monkeypatch: pytest.MonkeyPatch, capsy
         names: dict[str, Any] = {}
         exec(as_function(block, "example"), names)
         running = asyncio.ensure_future(names["example"]())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             if is_reading:
                 printed = 0
                 while not running.done() and printed < 3:

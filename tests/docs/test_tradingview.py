@@ -68,7 +68,7 @@ async def test_the_block_runs(block: str, monkeypatch: pytest.MonkeyPatch, capsy
             running = asyncio.ensure_future(names["example"](**{name: values[name] for name in NAMES}))
             if endless:
                 await sandbox.clock.advance(seconds=3)
-            done, _ = await asyncio.wait([running], timeout=0.3 if endless else 20)
+            done, _ = await asyncio.wait([running], timeout=0.3 if endless else 60)
             assert bool(done) is not endless
             running.cancel()
             outcome = (await asyncio.gather(running, return_exceptions=True))[0]

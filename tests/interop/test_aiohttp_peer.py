@@ -93,7 +93,7 @@ async def connected(
 
 async def test_messages_of_every_length_form_come_back_as_they_were_and_in_order(certificate: Files) -> None:
     messages = [bytes([size % 251]) * size for size in (1, 125, 126, 127, 65_535, 65_536, 1 << 20)]
-    async with connected(certificate, websocket(echo)) as (transport, inbox), asyncio.timeout(20):
+    async with connected(certificate, websocket(echo)) as (transport, inbox), asyncio.timeout(60):
         for message in messages:
             transport.send(message)
         assert [await inbox.frames.get() for _ in messages] == messages
@@ -101,7 +101,7 @@ async def test_messages_of_every_length_form_come_back_as_they_were_and_in_order
 
 async def test_text_travels_as_text(certificate: Files) -> None:
     message = '{"price": "1,08 €"}'.encode()
-    async with connected(certificate, websocket(echo), text=True) as (transport, inbox), asyncio.timeout(20):
+    async with connected(certificate, websocket(echo), text=True) as (transport, inbox), asyncio.timeout(60):
         transport.send(message)
         assert await inbox.frames.get() == message
 
@@ -114,7 +114,7 @@ async def test_its_pings_are_answered_with_what_they_carried(certificate: Files)
         answers.put_nowait(await peer.receive())
         await peer.receive()
 
-    async with connected(certificate, websocket(ping, autoping=False)), asyncio.timeout(20):
+    async with connected(certificate, websocket(ping, autoping=False)), asyncio.timeout(60):
         answer = await answers.get()
     assert (answer.type, bytes(answer.data)) == (aiohttp.WSMsgType.PONG, b"are you there")
 
@@ -123,7 +123,7 @@ async def test_its_close_ends_the_connection_with_its_code_and_reason(certificat
     async def close(peer: web.WebSocketResponse) -> None:
         await peer.close(code=4001, message=b"maintenance")
 
-    async with connected(certificate, websocket(close)) as (_, inbox), asyncio.timeout(20):
+    async with connected(certificate, websocket(close)) as (_, inbox), asyncio.timeout(60):
         cause = await inbox.cause
     assert isinstance(cause, tradesession.LinkLost)
     assert "4001" in str(cause)
@@ -137,7 +137,7 @@ async def test_our_close_is_an_orderly_one_for_it(certificate: Files) -> None:
         await peer.receive()
         codes.put_nowait(peer.close_code)
 
-    async with connected(certificate, websocket(wait)) as (transport, _), asyncio.timeout(20):
+    async with connected(certificate, websocket(wait)) as (transport, _), asyncio.timeout(60):
         await transport.aclose(2)
         assert await codes.get() == 1000
 
@@ -147,7 +147,7 @@ async def test_a_message_of_the_other_kind_ends_the_connection(certificate: File
         await peer.send_str("text")
         await peer.receive()
 
-    async with connected(certificate, websocket(say_text)) as (_, inbox), asyncio.timeout(20):
+    async with connected(certificate, websocket(say_text)) as (_, inbox), asyncio.timeout(60):
         assert isinstance(await inbox.cause, tradesession.ProtocolError)
     assert inbox.frames.empty()
 
@@ -157,7 +157,7 @@ async def test_a_message_over_the_cap_ends_the_connection(certificate: Files) ->
         await peer.send_bytes(b"x" * 1001)
         await peer.receive()
 
-    async with connected(certificate, websocket(flood), max_frame=1000) as (_, inbox), asyncio.timeout(20):
+    async with connected(certificate, websocket(flood), max_frame=1000) as (_, inbox), asyncio.timeout(60):
         assert isinstance(await inbox.cause, tradesession.ProtocolError)
     assert inbox.frames.empty()
 

@@ -148,7 +148,7 @@ async def play(client: str, python: Path, moment: Moment, directory: Path) -> Ro
         if moment is Moment.SAVING:
             await program.step("saving")
         elif moment is not Moment.NEVER:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await endpoint.reached.wait()
         await program.tell(cancel=moment is not Moment.NEVER)
         await program.step("cancelled")

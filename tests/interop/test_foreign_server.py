@@ -151,7 +151,7 @@ async def test_a_refresh_happens_once_and_quotes_go_on(
             config = config.replace(accounts=[11, 12], refresh_token=REFRESH_TOKEN)
             session = await manager.open(config)
             stream = session.spots(session.accounts.by_id(11), "EURUSD")
-            async with stream, asyncio.timeout(20):
+            async with stream, asyncio.timeout(60):
                 await anext(stream)
                 token = await manager.tokens(config).renew()
                 await authorised_with(program, 4)
@@ -232,7 +232,7 @@ async def handshake(variables: dict[str, str]) -> tuple[str, str, int | None]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             output, complaint = await command.communicate()
     finally:
         if command.returncode is None:

@@ -380,7 +380,7 @@ async def test_redis_announcements_come_back_after_a_cut(server: RedisServer, mo
         await _hears(one, other, 2)
         server.stop()
         server.start(*settings)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await _hears(one, other, 3)
 
 
