@@ -15,6 +15,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from tradesession.errors import ConfigurationError
 from tradesession.sandbox.authority import Authority, Flaw
+from tradesession.sandbox.cuts import Cut
 
 _BACKLOG = 1024
 _SHUTDOWN_TIMEOUT = 1.0
@@ -37,11 +38,35 @@ class ConnectingFaults(Protocol):
         """What is wrong with the certificate."""
 
 
+class CuttingFaults(Protocol):
+    """The switches that say where every connection is cut."""
+
+    @property
+    def cut_output_after(self) -> int | None:
+        """After so many bytes to the client."""
+
+    @property
+    def cut_input_after(self) -> int | None:
+        """After so many bytes from the client."""
+
+
 class Accepted(asyncio.Protocol, ABC):
     """What a platform makes of a connection. `lost` of its listener is to be called when it is gone."""
 
-    gone: asyncio.Event
-    """Set when the connection is closed."""
+    def __init__(self, faults: CuttingFaults) -> None:
+        self.output = Cut(lambda: faults.cut_output_after)
+        self.input = Cut(lambda: faults.cut_input_after)
+        self.gone = asyncio.Event()
+        """Set when the connection is closed."""
+
+    def cut_after(self, *, output: int | None = None, input: int | None = None) -> None:  # noqa: A002 - the opposite of output
+        """Cut the connection when that many more bytes have gone that way."""
+        if 0 in (output, input):
+            self.abort("fault: cut")
+        if output is not None:
+            self.output.after(output)
+        if input is not None:
+            self.input.after(input)
 
     @abstractmethod
     def apply_faults(self) -> None:

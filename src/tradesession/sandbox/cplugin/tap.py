@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tradesession.sandbox.cplugin.switches import Switches
-from tradesession.sandbox.cuts import Cut
 from tradesession.sandbox.listener import Accepted
 
 TURNS_PER_PIECE: Final = 5
@@ -22,6 +21,7 @@ class Tap(Accepted):
     """Stands between a transport and the protocol of the web server."""
 
     def __init__(self, faults: Switches, inner: asyncio.Protocol, opened: Callable[[Tap], None], lost: Callable[[Tap], None]) -> None:
+        super().__init__(faults)
         self._faults = faults
         self._inner = inner
         self._opened = opened
@@ -30,9 +30,6 @@ class Tap(Accepted):
         self._pieces: deque[bytes] = deque()
         self._pumping = False
         self._ending: Callable[[], None] | None = None
-        self.output = Cut(lambda: faults.cut_output_after)
-        self.input = Cut(lambda: faults.cut_input_after)
-        self.gone = asyncio.Event()
 
     # --- called by asyncio ---
 
@@ -92,15 +89,6 @@ class Tap(Accepted):
         self._pieces.clear()
         if self._transport is not None:
             self._transport.abort()
-
-    def cut_after(self, *, output: int | None = None, input: int | None = None) -> None:  # noqa: A002 - the opposite of output
-        """Cut the connection when that many more bytes have gone that way."""
-        if 0 in (output, input):
-            self.abort("fault: cut")
-        if output is not None:
-            self.output.after(output)
-        if input is not None:
-            self.input.after(input)
 
     # --- called by the web server, through its transport ---
 

@@ -17,7 +17,6 @@ from tradesession.sandbox.ctrader.framing import Framing, TcpFraming, WebSocketF
 from tradesession.sandbox.ctrader.settings import Settings
 from tradesession.sandbox.ctrader.switches import Switches
 from tradesession.sandbox.ctrader.wire import FrameTooLongError
-from tradesession.sandbox.cuts import Cut
 from tradesession.sandbox.listener import Accepted
 
 GOODBYE_GRACE: Final = 2.0
@@ -57,6 +56,7 @@ class Channel(Accepted):
         opened: Callable[[Channel], Consumer],
         lost: Callable[[Channel], None],
     ) -> None:
+        super().__init__(faults)
         self._settings = settings
         self._faults = faults
         self._clock = clock
@@ -70,15 +70,11 @@ class Channel(Accepted):
         self._glued = bytearray()
         self._glue_timer: TimerHandle | None = None
         self._goodbye_timer: TimerHandle | None = None
-        self.output = Cut(lambda: faults.cut_output_after)
-        self.input = Cut(lambda: faults.cut_input_after)
         self._closing = False
         self._ending = False
         self._cause = ""
         self.last_input = clock.monotonic()
         self.last_output = clock.monotonic()
-        self.gone = asyncio.Event()
-        """Set when the socket is closed."""
 
     @property
     def transport_name(self) -> str:
@@ -173,15 +169,6 @@ class Channel(Accepted):
         self._pieces.clear()
         if self._transport is not None:
             self._transport.abort()
-
-    def cut_after(self, *, output: int | None = None, input: int | None = None) -> None:  # noqa: A002 - the opposite of output
-        """Cut the connection when that many more bytes have gone that way."""
-        if 0 in (output, input):
-            self.abort("fault: cut")
-        if output is not None:
-            self.output.after(output)
-        if input is not None:
-            self.input.after(input)
 
     def apply_faults(self) -> None:
         """Take notice of switches that were turned."""
